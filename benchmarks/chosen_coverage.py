@@ -139,8 +139,8 @@ def draw(study: Study) -> Genes:
 
 def _known(study: Study) -> set[tuple[Any, ...]]:
     table = study.table
-    rows = [*table.validation["rows"], *table.bound_nets, *table.measuring["calibration_rows"]]
-    genes_AG = np.concatenate([study.space.from_json(row["arch"]) for row in rows])
+    nets = (table.checks, table.bound_nets, table.measuring.calibration_rows or ())
+    genes_AG = np.concatenate([study.space.from_json(net.arch) for group in nets for net in group])
     return {components_of(study.space, genes_G, table.task) for genes_G in genes_AG}
 
 
@@ -204,11 +204,11 @@ def _time(study: Study, workshop: Workshop, genes_AG: Genes, memory: Journal, lo
     sources, rng = [workshop.build(chain) for chain in chains[: plan["num"]]], np.random.default_rng([study.seed, 3])
     session = _followed(time_nets(target, sources, reference, timing, rng=rng, memory=part), log)
     quantiles = [[timing.quantile_ms(share) for share in (0.5, 0.9, 0.95, 0.99)] for timing in session.timings]
-    speed = session.reference.median_ms / float(table.reference["level_ms"])
+    speed = session.reference.median_ms / table.level_ms
     if not 1 / (1 + SAME_SPEED) <= speed <= 1 + SAME_SPEED:
         log(f"\nthe machine took {speed:.2f} times as long as for the table: `profile --again` would not take such a session\n")
     found = {"began": plan["began"], "ms": quantiles, "speed": speed, "calls": session.timings[0].num_runs}
-    memory.record(name, {**found, "machine": dict(session.machine), "runtime_version": session.info.runtime_version})
+    memory.record(name, {**found, "machine": session.machine.as_json(), "runtime_version": session.info.runtime_version})
     memory.record("sessions", [*(memory.recall("sessions") or []), study.session])
 
 

@@ -33,7 +33,7 @@ def coverage_report(table: LatencyTable, space: SearchSpace, genes_AG: Genes, se
         sessions: by name: quantiles in milliseconds of the first nets, the calls behind them, how much slower the machine was.
     """
     predicted_A = table.to_cost_model(space, table.task)(genes_AG)
-    promises = {"all": table.promise, "first": Promise(table.bound_nets, table.validation["rows"])}
+    promises = {"all": table.promise, "first": Promise(table.bound_nets, table.checks)}
     factors: dict[str, dict[str, float]] = {
         name: {quantile: promise.bound(quantile, CONFIDENCE).factor for quantile in QUANTILES} for name, promise in promises.items()
     }
@@ -89,8 +89,8 @@ def _judged(
         by_quantile[quantile] = {
             "coverage": _of_nets(kept["all"] / len(ratio_A), num).as_json(),
             "coverage_by_first": _of_nets(kept["first"] / len(ratio_A), num).as_json(),
-            "slack": bootstrap_mean(factors["all"][quantile] / ratio_A - 1.0),
-            "ratio": bootstrap_mean(ratio_A),
+            "slack": bootstrap_mean(factors["all"][quantile] / ratio_A - 1.0).as_json(),
+            "ratio": bootstrap_mean(ratio_A).as_json(),
         }
     return {"session": session, "group": group, "num_nets": num, "quantiles": by_quantile}
 

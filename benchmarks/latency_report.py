@@ -26,7 +26,7 @@ def scores(predicted_A: Floats, measured_A: Floats) -> dict[str, Any]:
     near_A = np.abs(measured_A / budget - 1) <= NEAR
     return {
         "mape": mape(predicted_A, measured_A),
-        "mape_interval": bootstrap_mean(error_A),
+        "mape_interval": bootstrap_mean(error_A).as_json(),
         "within_5": wilson(int((error_A <= 0.05).sum()), len(error_A)).as_json(),
         "within_10": wilson(int((error_A <= 0.10).sum()), len(error_A)).as_json(),
         "p95_error": float(np.quantile(error_A, 0.95)),

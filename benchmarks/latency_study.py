@@ -38,6 +38,7 @@ from edgenas.latency.table import space_hash
 from edgenas.latency.timing import NetTiming, Session, time_nets
 from edgenas.project.measuring import workshop_in
 from edgenas.project.settings import ExportSettings
+from edgenas.records import Arch
 from edgenas.runs import Journal, RunFolder
 from edgenas.spaces import Genes, SearchSpace, Task, get_space, unique_rows
 from edgenas.stats import clopper_pearson
@@ -120,7 +121,7 @@ def _draw(study: Study, table: LatencyTable) -> Genes:
     space = study.space
     small = space.cardinality <= 4 * study.num
     rows_AG = rng.permutation(space.enumerate() if small else unique_rows(space.sample(4 * study.num, rng)))
-    seen = [*table.validation["rows"], *table.bound_nets, *table.measuring["calibration_rows"]]
+    seen = [net.arch for nets in (table.checks, table.bound_nets, table.measuring.calibration_rows or ()) for net in nets]
     used = {components_of(space, genes_G, study.task) for genes_G in _genes(space, seen)}
     kept: dict[Chain, int] = {}
     for position, genes_G in enumerate(rows_AG):
@@ -130,8 +131,8 @@ def _draw(study: Study, table: LatencyTable) -> Genes:
     return rows_AG[list(kept.values())]
 
 
-def _genes(space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> Genes:
-    return np.concatenate([space.from_json(row["arch"]) for row in rows])
+def _genes(space: SearchSpace, archs: Sequence[Arch]) -> Genes:
+    return np.concatenate([space.from_json(arch) for arch in archs])
 
 
 def _time(
@@ -141,7 +142,7 @@ def _time(
     chains = [components_of(study.space, genes_G, study.task) for genes_G in genes_AG]
     parts = list(distinct_components(decompose(study.space, study.task)))
     reference = workshop.build(reference_net(study.space, study.task))
-    visits, runs = int(table.measuring["visits"]), int(table.measuring["runs_per_visit"])
+    visits, runs = table.measuring.visits, table.measuring.runs_per_visit
     timing = TimingSettings(visits=visits, runs=runs, visit_ms=0.0)
     rng = np.random.default_rng([study.seed, 2])
     single = [workshop.build((part,)) for part in parts]
@@ -154,7 +155,7 @@ def _time(
             memory.record(f"paused {number}", study.pause_s)
         sessions.append(_session(target, held, reference, timing, rng, Part(memory, f"{name} "), f"{name} session", log))
     first, second = sessions
-    level = table.reference["level_ms"]
+    level = table.level_ms
     return {
         "chains": chains,
         "first": np.array([timing.relative * level for timing in first.timings]),
@@ -163,7 +164,7 @@ def _time(
         "speed": float(np.median(first.reference.joined(second.reference).samples_VR)) / level,
         "both": [a.joined(b) for a, b in zip(first.timings, second.timings, strict=True)],
         "seconds": [session.seconds for session in (alone, first, second)],
-        "machine": [dict(session.machine) for session in (alone, first, second)],
+        "machine": [session.machine.as_json() for session in (alone, first, second)],
     }
 
 
@@ -190,10 +191,10 @@ def predictors(study: Study, table: LatencyTable, alone: Mapping[Hashable, float
     does, and the ways that need many nets from those behind the bound too."""
     space, task = study.space, study.task
     model, macs = table.to_cost_model(space, task), cost_models(space, task)["macs"]
-    fitting = table.measuring["calibration_rows"]
+    fitting = table.measuring.calibration_rows or ()
     num = len(fitting)
-    rows = [*fitting, *table.bound_nets]
-    genes_AG, ms = _genes(space, rows), np.array([row["measured_ms"] for row in rows])
+    nets = [*fitting, *table.bound_nets]
+    genes_AG, ms = _genes(space, [net.arch for net in nets]), np.array([net.measured_ms for net in nets])
     chains = [components_of(space, genes_G, task) for genes_G in genes_AG]
     return {
         "edgenas table": lambda rows, _: model(rows),
@@ -223,9 +224,9 @@ def _bounds(study: Study, table: LatencyTable, genes_AG: Genes, truth_A: Floats,
             "of": name,
             "confidence": confidence,
             "coverage": clopper_pearson(int((plain_A <= upper_A).sum()), len(upper_A)).as_json(),
-            "slack": bootstrap_mean(upper_A / plain_A - 1),
+            "slack": bootstrap_mean(upper_A / plain_A - 1).as_json(),
             "coverage_at_speed": clopper_pearson(int((at_speed_A <= upper_A).sum()), len(upper_A)).as_json(),
-            "slack_at_speed": bootstrap_mean(upper_A / at_speed_A - 1),
+            "slack_at_speed": bootstrap_mean(upper_A / at_speed_A - 1).as_json(),
         }
         for name, confidence, upper_A, plain_A, at_speed_A in found
     ]
@@ -251,7 +252,9 @@ def _report(study: Study, result: ProfileResult, held: Genes, timed: Mapping[str
         "num_nets_profiled": result.num_nets_timed,
         "num_entries": len(table.entries),
         "calibration": asdict(table.calibration),
-        "measuring": {key: value for key, value in table.measuring.items() if key not in ("calibration_rows", "calibration_archs")},
+        "measuring": {
+            key: value for key, value in table.measuring.as_json().items() if key not in ("calibration_rows", "calibration_archs")
+        },
         "session_seconds": timed["seconds"],
         "machine": timed["machine"],
         "noise_floor_mape": mape(timed["first"], timed["second"]),

@@ -31,7 +31,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import f as f_distribution
 
 from edgenas.latency import QUANTILES, LatencyTable
-from edgenas.latency.fit import CONFIDENCE, PRIORS, Prior
+from edgenas.latency.fit import CONFIDENCE, PRIORS, MeasuredNet, Prior, over_predicted
 from edgenas.latency.fit.between import NOTHING, Spread
 from edgenas.runs import write_json, write_text
 
@@ -74,12 +74,9 @@ class Group:
 
 def group_of(table: LatencyTable, coverages: Sequence[Mapping[str, Any]]) -> Group:
     """The sessions of a table, and those of reports on its bounds."""
-    own = {str(table.measuring["date"]): [*table.bound_nets, *table.validation["rows"]]}
-    own |= {str(session["date"]): [*session["nets"], *session["checks"]] for session in table.sessions}
-    sessions = {
-        date: {name: np.log([row[f"{name}_ms"] / row["predicted_ms"] for row in rows]) for name in QUANTILES}
-        for date, rows in own.items()
-    }
+    own: dict[str, Sequence[MeasuredNet]] = {table.measuring.date: [*table.bound_nets, *table.checks]}
+    own |= {session.date: [*session.nets, *session.checks] for session in table.sessions}
+    sessions = {date: {name: np.log(over_predicted(nets, name)) for name in QUANTILES} for date, nets in own.items()}
     for report in coverages:
         predicted_A = np.array(report["nets"]["predicted_ms"])
         for name, measured in report["nets"]["measured_ms"].items():
@@ -101,7 +98,7 @@ def pair_of(table: LatencyTable, study: Mapping[str, Any]) -> Group:
 
 
 def _name(table: LatencyTable) -> str:
-    return f"{table.space}, {table.context.threads} thread(s), {str(table.measuring['date'])[:7]}"
+    return f"{table.space}, {table.context.threads} thread(s), {table.measuring.date[:7]}"
 
 
 def apart(group: Group, quantile: str) -> tuple[float, int]:

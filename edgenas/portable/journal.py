@@ -34,7 +34,7 @@ class JournalFile:
         is_alone: hold the file from now on, so that no other process works on it.
 
     Attributes:
-        found: values by their keys.
+        values: by their keys.
         is_other: whether the file holds results of other work.
 
     Raises:
@@ -47,7 +47,7 @@ class JournalFile:
         self, path: Path, identity: Mapping[str, Any], *, sync_every_s: float = SYNC_EVERY_S, is_alone: bool = False
     ) -> None:
         self.path, self.identity, self.sync_every_s = path, canonical_sha256(dict(identity)), sync_every_s
-        self.found: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
         self.is_other = False
         self._file: Any = None
         self._lock: Any = path.open("ab") if is_alone else None
@@ -62,7 +62,7 @@ class JournalFile:
 
     def recall(self, key: str) -> Any | None:
         """The value of a key, None where it was never recorded."""
-        return self.found.get(key)
+        return self.values.get(key)
 
     def record(self, key: str, value: Any) -> None:
         """Keep a JSON-ready value; on the disk at once for the process's end, within ``sync_every_s`` for the machine's.
@@ -71,7 +71,7 @@ class JournalFile:
             OSError: if the file cannot be written.
         """
         text = _text({"key": key, "value": value})
-        self.found[key] = json.loads(text)["value"]
+        self.values[key] = json.loads(text)["value"]
         if self._file is None:
             self._open()
         self._file.write(_line(text).encode())
@@ -106,7 +106,7 @@ class JournalFile:
             self._file.close()
             self._file = None
         self._length = 0
-        self.found.clear()
+        self.values.clear()
         self.path.unlink(missing_ok=True)
 
     def _unlock(self) -> None:
@@ -146,7 +146,7 @@ class JournalFile:
         for number, entry in enumerate(values[1:], 2):
             if not isinstance(entry.get("key"), str) or "value" not in entry:
                 raise DamagedFileError(f"line {number} is no result")
-            self.found[entry["key"]] = entry["value"]
+            self.values[entry["key"]] = entry["value"]
         return len(whole)
 
 

@@ -50,10 +50,10 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 
 def _limited(descriptor: int, max_bytes: int) -> bytes:
-    found = os.fstat(descriptor)
-    _require_kind(found.st_mode)
+    status = os.fstat(descriptor)
+    _require_kind(status.st_mode)
     too_large = f"is larger than {size_words(max_bytes)}, which nothing of its kind is"
-    if found.st_size > max_bytes:
+    if status.st_size > max_bytes:
         raise OutsideError(too_large)
     parts: list[bytes] = []
     length = 0
@@ -89,15 +89,15 @@ def require_regular(path: Path, max_bytes: int) -> int:
         MissingFileError, OutsideError: as `read_regular`.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError as error:
         raise MissingFileError("does not exist") from error
     except (OSError, ValueError) as error:
         raise OutsideError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    _require_kind(found.st_mode)
-    if found.st_size > max_bytes:
+    _require_kind(status.st_mode)
+    if status.st_size > max_bytes:
         raise OutsideError(f"is larger than {size_words(max_bytes)}, which nothing of its kind is")
-    return found.st_size
+    return status.st_size
 
 
 def size_words(num_bytes: int) -> str:

@@ -8,12 +8,35 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import Memory
 
 REFERENCE = -1  # what `Visitor.visit` is given for the reference net
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit to a net.
+
+    Attributes:
+        ms: of every timed run.
+        compute_ms: without copies; None where that is unknown.
+    """
+
+    ms: list[float]
+    compute_ms: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What a memory keeps."""
+        return {"ms": self.ms, "compute_ms": self.compute_ms}
+
+    @classmethod
+    def from_json(cls, kept: Any) -> Visit:
+        """What a memory kept, as it says it."""
+        return cls(kept["ms"], kept["compute_ms"])
 
 
 class Visitor(Protocol):
@@ -23,8 +46,8 @@ class Visitor(Protocol):
         """Wake the device up; how many runs a visit has."""
         ...
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
-        """Time one net: JSON-ready ``ms`` of every run, and ``compute_ms`` without copies, None where that is unknown."""
+    def visit(self, net: int, num_runs: int) -> Visit:
+        """Time one net."""
         ...
 
 
@@ -48,8 +71,8 @@ class Rounds:
     def __init__(self, visitor: Visitor, memory: Memory, watch: Watches, reference_every: int, num_runs: int | None = None) -> None:
         self.visitor, self.memory, self.watch = visitor, memory, watch
         self.reference_every, self.num_runs = reference_every, num_runs
-        self.beside: list[dict[str, Any]] = []
-        self.visits: dict[int, list[dict[str, Any]]] = {}
+        self.beside: list[Visit] = []
+        self.visits: dict[int, list[Visit]] = {}
         self.around: dict[int, list[int]] = {}
         self.num_made, self._is_awake = 0, False
 
@@ -90,16 +113,16 @@ class Rounds:
     def _refer(self) -> None:
         self.beside.append(self._visit(f"reference {len(self.beside)}", REFERENCE))
 
-    def _visit(self, key: str, net: int) -> dict[str, Any]:
-        kept: dict[str, Any] | None = self.memory.recall(key)
+    def _visit(self, key: str, net: int) -> Visit:
+        kept = self.memory.recall(key)
         if kept is not None:
-            return kept
+            return Visit.from_json(kept)
         if not self._is_awake:
             self._wake()
         assert self.num_runs is not None
         made = self.visitor.visit(net, self.num_runs)
         self.num_made += 1
-        self.memory.record(key, made)
+        self.memory.record(key, made.as_json())
         return made
 
 

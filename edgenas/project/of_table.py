@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable, named_table
 from edgenas.latency.measuring import Workshop, device_name
 from edgenas.project.measuring import graphs_of, workshop_in
-from edgenas.records import SessionFacts
+from edgenas.records import BoundNet, SessionFacts
 from edgenas.runs import RunFolder, locked
 from edgenas.spaces import SearchSpace, get_space
 
@@ -34,18 +34,15 @@ def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
 
 def session_facts(table: LatencyTable) -> tuple[SessionFacts, ...]:
     """The sessions of a table, its own first."""
-    own = {"seconds": table.measuring["seconds"], "speed": 1.0, "nets": table.bound_nets, "checks": table.checks}
-    return tuple(
-        SessionFacts(
-            date=str(each["date"]),
-            seconds=each["seconds"],
-            num_nets=len(each["nets"]),
-            num_checks=len(each["checks"]),
-            num_runs=min((int(row["n"]) for row in each["nets"]), default=None),
-            speed=each["speed"],
-        )
-        for each in ({"date": table.measuring["date"], **own}, *table.sessions)
-    )
+    measuring = table.measuring
+    own = _facts(measuring.date, measuring.seconds, 1.0, table.bound_nets, len(table.checks))
+    later = (_facts(each.date, each.seconds, each.speed, each.nets, len(each.checks)) for each in table.sessions)
+    return (own, *later)
+
+
+def _facts(date: str, seconds: float, speed: float, nets: Sequence[BoundNet], num_checks: int) -> SessionFacts:
+    num_runs = min((net.n for net in nets), default=None)
+    return SessionFacts(date=date, seconds=seconds, num_nets=len(nets), num_checks=num_checks, num_runs=num_runs, speed=speed)
 
 
 def runtime_of(table: LatencyTable) -> Runtime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from edgenas.latency.table import Drift, check_table, drift_of, nets_to_time, or
 from edgenas.latency.timing import Session, time_nets
 from edgenas.project.of_table import open_table, runtime_of, workshop_of
 from edgenas.recipes.tables import header
-from edgenas.records import DriftFacts, EntryCounts, TableCheck, TableValidated
-from edgenas.runs import Note, Outcome, Progress, Record, jsonable
+from edgenas.records import TableCheck, TableValidated
+from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -47,7 +47,7 @@ def run(config: ValidateConfig) -> Iterator[Record]:
         MissingBackendError: if its runtime does not work here.
     """
     path, table, space = open_table(config.run, config.table)
-    checks = tuple(TableCheck(**asdict(check)) for check in check_table(table, space))
+    checks = check_table(table, space)
     problems = [f"{check.name}: {problem}" for check in checks if check.verdict == "failed" for problem in _named(check)]
     for text in remarks(table):
         yield Note(text, is_warning=True, in_view=True)
@@ -63,9 +63,9 @@ def run(config: ValidateConfig) -> Iterator[Record]:
     result = TableValidated(
         table=header(path, table),
         checks=(file, *checks),
-        entries=EntryCounts(**origins(table, space)),
+        entries=origins(table, space),
         remarks=tuple(remarks(table)),
-        drift=None if drift is None else DriftFacts.from_json(jsonable(drift)),
+        drift=None if drift is None else drift.facts,
     )
     yield Outcome(result, failure=failure)
 

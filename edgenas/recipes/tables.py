@@ -27,17 +27,15 @@ from edgenas.latency.table import (
 from edgenas.latency.timing import cpu_model
 from edgenas.project.of_table import open_table, session_facts
 from edgenas.records import (
-    BreakdownFacts,
     CalibrationFacts,
-    ContextDifference,
     ContextFacts,
-    EntryComparison,
-    EntryCounts,
+    JsonRecord,
     ListedTable,
-    NetComparison,
     Percentile,
     PromisedBound,
+    ReferenceNet,
     TableHeader,
+    TableMeasuring,
     TablesCompared,
     TableShown,
     TablesListed,
@@ -102,7 +100,7 @@ class MergeConfig:
 
 def header(path: Path, table: LatencyTable) -> TableHeader:
     """What every command says of a table."""
-    date = str(table.measuring.get("date", ""))
+    date = table.measuring.date
     return TableHeader(
         name=path.stem,
         path=str(path),
@@ -113,7 +111,7 @@ def header(path: Path, table: LatencyTable) -> TableHeader:
         date=date,
         age_days=_age_days(date),
         num_entries=len(table.entries),
-        validation=ValidationFigures(**{name: table.validation.get(name) for name in FIGURES}),
+        validation=ValidationFigures(**{name: getattr(table.validation, name) for name in FIGURES}),
     )
 
 
@@ -157,13 +155,13 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         yield Note(text, is_warning=True, in_view=True)
     result = TableShown(
         table=header(path, table),
-        entries=EntryCounts(**origins(table, space)),
+        entries=origins(table, space),
         calibration=CalibrationFacts(**asdict(table.calibration)),
-        reference={key: value for key, value in table.reference.items() if key != "components"},
-        measuring={key: value for key, value in table.measuring.items() if key != "calibration_rows"},
+        reference=ReferenceNet.from_json(_without(table.reference, "components")),
+        measuring=TableMeasuring.from_json(_without(table.measuring, "calibration_rows")),
         details=table.context.details,
         remarks=tuple(remarks(table)),
-        nets=tuple(BreakdownFacts.from_json(jsonable(net)) for net in nets),
+        nets=tuple(nets),
         promises=tuple(PromisedBound.from_json(jsonable(bound)) for bound in table.promise.bounds()),
         each_session=session_facts(table),
         percentiles=_reference_percentiles(table),
@@ -171,12 +169,17 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
     yield Outcome(result)
 
 
+def _without(part: JsonRecord, name: str) -> dict[str, object]:
+    """A part of a table without what would fill pages."""
+    return {key: value for key, value in part.as_json().items() if key != name}
+
+
 def _reference_percentiles(table: LatencyTable) -> dict[str, Percentile] | None:
     """How slow the reference net's slowest calls are; None where the table does not say how many there were."""
     reference = table.reference
-    values = {name: reference[f"{name}_ms"] for name in ("p90", "p95", "p99") if reference.get(f"{name}_ms") is not None}
-    uppers = {name: reference.get(f"{name}_upper_ms") for name in values}
-    return percentiles_of(values, uppers, int(reference.get("n") or 0))
+    known = {"p90": reference.p90_ms, "p95": reference.p95_ms, "p99": reference.p99_ms}
+    uppers = {"p90": reference.p90_upper_ms, "p95": reference.p95_upper_ms, "p99": reference.p99_upper_ms}
+    return percentiles_of({name: ms for name, ms in known.items() if ms is not None}, uppers, reference.n or 0)
 
 
 def _chosen(config: ShowConfig, table: LatencyTable, space: SearchSpace) -> Mapping[str, Genes]:
@@ -204,10 +207,10 @@ def run_diff(config: DiffConfig) -> Iterator[Record]:
     result = TablesCompared(
         first=header(first_path, first),
         second=header(second_path, second),
-        differences=tuple(ContextDifference(**asdict(difference)) for difference in different),
+        differences=different,
         can_be_merged=not any(difference.weight == "refused" for difference in different),
-        entries=EntryComparison.from_json(jsonable(compare_entries(first, second))),
-        nets=NetComparison.from_json(jsonable(compare_nets(first, second, space, np.random.default_rng(0)))),
+        entries=compare_entries(first, second),
+        nets=compare_nets(first, second, space, np.random.default_rng(0)),
     )
     yield Outcome(result)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import OMITTED, JsonRecord, SealedRecord
+from edgenas.records.machine import MachineFacts
 from edgenas.records.manifest import Precision, Verdict
 
 
@@ -153,4 +154,4 @@ class BenchResult(SealedRecord):
     why: tuple[str, ...] = ()
     visits: int
     seconds: float
-    machine: Annotated[Mapping[str, Any] | None, OMITTED] = None
+    machine: Annotated[MachineFacts | None, OMITTED] = None

@@ -1,7 +1,7 @@
 """Records as JSON and back: one frozen dataclass a thing that travels, its fields the keys of its JSON object, in order.
 
 A field without a default must be in the JSON; one with a default may be missing, as in files of earlier versions. Keys that a
-record does not know are left out.
+record does not know are left out, unless it keeps how it was read (`AS_READ`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,31 @@ from edgenas.records.proportion import Proportion
 from edgenas.runs.files import REMAKE, jsonable, read_sealed, write_sealed
 
 Arch = Mapping[str, Any]  # a readable architecture, as the contract shows one of every space
+Component = Mapping[str, Any]  # a readable component of a net: its kind and its fields
+Details = Mapping[str, Any]  # what explains a measurement and is compared with nothing: load, clocks, versions and the like
 
 
 OMITTED = "omitted"  # marks a field whose key is left out of the JSON where it is None
 FLAT = "flat"  # marks a field of a record whose keys stand among those of the record around it
+AS_READ = "as read"  # marks a field that is no key: how the object stood in its file, so that it is written as it was read
+
+
+@dataclass(frozen=True, slots=True)
+class AsRead:
+    """How an object stood in the file that its record was read from.
+
+    Attributes:
+        keys: in their order.
+        others: what stood under those that the record does not know.
+    """
+
+    keys: tuple[str, ...]
+    others: Mapping[str, Any]
+
+    def arranged(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a record as the object had them; what it had no key for comes last, unless it is None."""
+        stood = {key: values.get(key, self.others.get(key)) for key in self.keys}
+        return stood | {key: value for key, value in values.items() if key not in stood and value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +61,16 @@ class JsonRecord:
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, keys in the order of the fields; numbers that are not finite become null."""
         result: dict[str, Any] = {}
+        stood: AsRead | None = None
         for key in _keys(cast(Any, type(self))):
             value = getattr(self, key.name)
-            if FLAT in key.marks:
+            if AS_READ in key.marks:
+                stood = value
+            elif FLAT in key.marks:
                 result |= value.as_json()
             elif value is not None or OMITTED not in key.marks:
                 result[key.json_name] = jsonable(value)
-        return result
+        return result if stood is None else stood.arranged(result)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -133,13 +157,20 @@ def _record(cls: type, value: Any, where: str, problems: list[str]) -> Any:
     values: dict[str, Any] = {}
     for key in _keys(cast(Any, cls)):
         place = f"{where}.{key.json_name}" if where else key.json_name
-        if FLAT in key.marks:
+        if AS_READ in key.marks:
+            values[key.name] = _as_read(cls, value)
+        elif FLAT in key.marks:
             values[key.name] = _record(key.kind, value, where, problems)
         elif key.json_name in value:
             values[key.name] = _read(key.kind, value[key.json_name], place, problems)
         elif not key.has_default:
             problems.append(f"{place} is missing")
     return cls(**values) if len(problems) == num_problems else None
+
+
+def _as_read(cls: type, value: Mapping[str, Any]) -> AsRead:
+    known = {key.json_name for key in _keys(cast(Any, cls))}
+    return AsRead(tuple(value), {name: item for name, item in value.items() if name not in known})
 
 
 def _read(kind: Any, value: Any, where: str, problems: list[str]) -> Any:

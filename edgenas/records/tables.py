@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from edgenas.records.candidates import Percentile
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.codec import FLAT, OMITTED, Arch, Component, Details, JsonRecord
 from edgenas.records.commands import TaskFacts
+from edgenas.records.machine import MachineFacts
 from edgenas.records.manifest import Verdict
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import PromisedBound
+from edgenas.records.table_parts import CheckedNet, ReferenceNet, TableMeasuring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class ContextWithDetails(JsonRecord):
     """A context with what is compared with nothing: load, clocks, versions and the like."""
 
     context: Annotated[ContextFacts, FLAT]
-    details: Mapping[str, Any]
+    details: Details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class ValidationFacts(JsonRecord):
     noise_floor_mape: float | None
     bias: Annotated[float | None, OMITTED] = None
     intervals: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
-    rows: Annotated[tuple[Mapping[str, Any], ...] | None, OMITTED] = None
+    rows: Annotated[tuple[CheckedNet, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,74 +215,16 @@ class CalibrationFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceFacts(JsonRecord):
-    """Calls of a table's reference net; None where a table does not say.
-
-    Attributes:
-        p50_ms, p90_ms, p95_ms, p99_ms: quantiles, in milliseconds.
-        mad_ms: their median absolute deviation.
-        variation: their coefficient of variation.
-    """
-
-    p50_ms: float | None = None
-    p90_ms: float | None = None
-    p95_ms: float | None = None
-    p99_ms: float | None = None
-    mad_ms: float | None = None
-    variation: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanFacts(JsonRecord):
-    """Least and most of what was seen."""
-
-    min: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuFacts(JsonRecord):
-    """A GPU beside a session; None where it did not tell.
-
-    Attributes:
-        unknown: why nothing is known at all.
-        throttle_reasons: empty where it was not throttled.
-    """
-
-    unknown: str | None = None
-    driver: str | None = None
-    sm_clock_mhz: SpanFacts | None = None
-    power_w: SpanFacts | None = None
-    temperature_c: SpanFacts | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineFacts(JsonRecord):
-    """What went on beside a session; None where the system did not tell.
-
-    Attributes:
-        num_cores: that could be used.
-        other_cores: how many of them other processes kept busy.
-        steal_share: of their time that a hypervisor took.
-        cpu_quota: cores' worth of time that the process might use; None without a quota.
-        quota_events: how often that held it back.
-    """
-
-    num_cores: int | None = None
-    other_cores: float | None = None
-    steal_share: float | None = None
-    governors: tuple[str, ...] | None = None
-    load_average_before: float | None = None
-    load_average_after: float | None = None
-    cpu_quota: Annotated[float | None, OMITTED] = None
-    quota_events: Annotated[int | None, OMITTED] = None
-    gpu: GpuFacts | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts(JsonRecord):
-    """A part of a net's predicted time; see `edgenas.latency.breakdown.Part`."""
+    """What some components of a net cost together, calibrated.
+
+    Attributes:
+        stage: counted from 1; None where they are in several stages, and for what a call costs whatever the net.
+        kind: of component, e.g. ``block``; ``frame`` for several kinds that were only timed together; ``call`` for the offset.
+        num: components.
+        ms: milliseconds.
+        share: of the net's milliseconds; below 0 where a calibration's offset is.
+    """
 
     stage: int | None
     kind: str
@@ -305,7 +249,7 @@ class TableShown(JsonRecord):
     """What `edgenas tables show` answers.
 
     Attributes:
-        reference, measuring, details: as the table has them.
+        reference, measuring, details: as the table has them, without components and the nets of the calibration.
         remarks: what must be known of how it was measured.
         nets: where their time goes.
         promises: a bound a quantile; none where its nets do not reach the confidence.
@@ -317,24 +261,14 @@ class TableShown(JsonRecord):
     table: TableHeader
     entries: EntryCounts
     calibration: CalibrationFacts
-    reference: Mapping[str, Any]
-    measuring: Mapping[str, Any]
-    details: Mapping[str, Any]
+    reference: ReferenceNet
+    measuring: TableMeasuring
+    details: Details
     remarks: tuple[str, ...]
     nets: tuple[BreakdownFacts, ...]
     promises: Annotated[tuple[PromisedBound, ...] | None, OMITTED] = None
     each_session: Annotated[tuple[SessionFacts, ...] | None, OMITTED] = None
     percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
-
-    @property
-    def reference_calls(self) -> ReferenceFacts:
-        """The calls of the reference net."""
-        return ReferenceFacts.from_json(self.reference)
-
-    @property
-    def sessions(self) -> tuple[MachineFacts, ...]:
-        """What went on beside every session."""
-        return tuple(MachineFacts.from_json(each) for each in self.measuring.get("machine", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +320,7 @@ class DriftGate(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftFacts(JsonRecord):
-    """What timing nets again said; see `edgenas.latency.drift.Drift`."""
+    """What timing nets again said; see `edgenas.latency.table.drift.Drift`."""
 
     verdict: Verdict
     words: str
@@ -394,12 +328,7 @@ class DriftFacts(JsonRecord):
     noise_floor_mape: float | None
     ratios: RatioFacts
     rows: tuple[DriftRow, ...]
-    machine: Mapping[str, Any]
-
-    @property
-    def session(self) -> MachineFacts:
-        """What went on beside it."""
-        return MachineFacts.from_json(self.machine)
+    machine: MachineFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,12 +352,15 @@ class ContextDifference(JsonRecord):
     second: Any
     weight: Literal["refused", "warns", "noted"]
 
+    def __str__(self) -> str:
+        return f"{self.key}: {self.first} and {self.second}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryRatio(JsonRecord):
     """An entry that two tables have, in milliseconds, with the ratio of the second to the first."""
 
-    components: tuple[Mapping[str, Any], ...]
+    components: tuple[Component, ...]
     first_ms: float
     second_ms: float
     ratio: float

@@ -11,7 +11,7 @@ from typing import Any
 from edgenas.errors import EdgeNASError
 from edgenas.escaping import one_line
 from edgenas.remote.address import Address
-from edgenas.remote.line import TICK_S, DroppedError, Line
+from edgenas.remote.line import TICK_S, Answer, DroppedError, Line, Request
 from edgenas.remote.refusals import RemoteError, UnreachableError
 from edgenas.runs import Note, Progress
 from edgenas.runs.durations import duration
@@ -20,7 +20,7 @@ PATIENCE_S = 300.0
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STOP_S = 40.0  # to reach a device and stop it, after Ctrl-C
 Shown = Generator[Progress | Note, None, Any]
-Answered = Generator[Progress | Note, None, tuple[dict[str, Any], bytes]]
+Answered = Generator[Progress | Note, None, tuple[Answer, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Device:
     def __init__(self, address: Address, patience_s: float = PATIENCE_S) -> None:
         self.address, self.patience_s = address, patience_s
         self._line: Line | None = None
-        self._opened: dict[str, Any] | None = None
+        self._opened: Request | None = None
         self._was_reached = False
         self._lost_at: float | None = None
         self._tries = 0
@@ -87,7 +87,7 @@ class Device:
         self._opened = {"ask": "open", "folder": folder, "files": {name: list(each) for name, each in files.items()}}
         return (yield from self.ask(self._opened, step=step))
 
-    def ask(self, request: Mapping[str, Any], data: bytes = b"", *, step: Progress) -> Answered:
+    def ask(self, request: Request, data: bytes = b"", *, step: Progress) -> Answered:
         """Ask until there is an answer, whatever the line does; ``step`` is what goes on meanwhile.
 
         Raises:
@@ -99,7 +99,7 @@ class Device:
                 if self._line is None:
                     yield from self._connect(step)
                 assert self._line is not None
-                answer: tuple[dict[str, Any], bytes] = yield from _ticking(self._line.ask(request, data), step)
+                answer: tuple[Answer, bytes] = yield from _ticking(self._line.ask(request, data), step)
             except (DroppedError, UnreachableError) as error:
                 self.hang_up()
                 yield from self._wait(error, step)

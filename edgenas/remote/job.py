@@ -125,7 +125,7 @@ def _sent(device: Device, job: Job) -> Shown:
             step = Progress(label, _kb(others + at), _kb(total))
             yield step
             answer, _ = yield from device.ask(request, _part(job.files[name], at), step=step)
-            before, at = at, _counts(device, answer, {"have": (size, "")})["have"]
+            before, at = at, _count(device, answer.get("have"), "have", size)
             if at == size:
                 break
             damaged += at <= before
@@ -180,9 +180,9 @@ class _Log:
         *lines, self._rest = (self._rest + text.decode("utf-8", "replace")).split("\n")
         self._rest = self._rest[-MAX_SAID:]
         for line in (one_line(line.strip())[:MAX_SAID] for line in lines):
-            found = SAID_BY_KITS.fullmatch(line)
-            if found is not None and 0 <= int(found["done"]) <= int(found["total"]) > 0:
-                yield from self._advance(Progress(found["label"], int(found["done"]), int(found["total"])))
+            step = _step_of(line)
+            if step is not None:
+                yield from self._advance(step)
             elif line and not line.startswith(UNSAID):
                 self.last = line
                 self._told += 1
@@ -198,6 +198,15 @@ class _Log:
             yield from self.end()
         self.step = step if step.done < step.total else Progress(f"working on {self._address.host}", 0, 1)
         yield step
+
+
+def _step_of(line: str) -> Progress | None:
+    """The progress that a line of a kit's script tells; None for other lines."""
+    said = SAID_BY_KITS.fullmatch(line)
+    if said is None:
+        return None
+    label, done, total = said.group("label", "done", "total")
+    return Progress(label, int(done), int(total)) if 0 <= int(done) <= int(total) > 0 else None
 
 
 def _failed(device: Device, code: object, last: str) -> RemoteError:
@@ -222,7 +231,7 @@ def _fetched(device: Device, name: str, path: Path) -> Shown:
         while not data or len(data) < size:
             step = Progress(label, _kb(len(data)), max(_kb(size), 1))
             answer, part = yield from device.ask({"ask": "get", "name": name, "at": len(data), "length": MAX_DATA // 2}, step=step)
-            size = _counts(device, answer, {"size": (MAX_JSON_BYTES, "")})["size"]
+            size = _count(device, answer.get("size"), "size", MAX_JSON_BYTES)
             data += part
             sha256 = answer.get("sha256")
             if not part:
@@ -236,15 +245,17 @@ def _fetched(device: Device, name: str, path: Path) -> Shown:
 
 def _counts(device: Device, answer: object, most: Mapping[str, tuple[int, str]]) -> dict[str, int]:
     """Whole numbers of an answer, none above its limit."""
-    counts = {}
-    for name, (limit, _) in most.items():
-        value = answer.get(name) if isinstance(answer, dict) else None
-        if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= limit:
-            raise RemoteError(
-                f"{device.address} answers {value!r:.40} for {name}, where at most {size_words(max(limit, 1024))} are possible"
-            )
-        counts[name] = value
-    return counts
+    told = answer if isinstance(answer, dict) else {}
+    return {name: _count(device, told.get(name), name, limit) for name, (limit, _) in most.items()}
+
+
+def _count(device: Device, value: object, name: str, limit: int) -> int:
+    """A whole number that a device answers, not above its limit; -1 for nothing."""
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= limit:
+        raise RemoteError(
+            f"{device.address} answers {value!r:.40} for {name}, where at most {size_words(max(limit, 1024))} are possible"
+        )
+    return value
 
 
 def _part(path: Path, at: int) -> bytes:

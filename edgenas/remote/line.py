@@ -49,6 +49,8 @@ BOOTSTRAP = (
 )
 TICK_S = 0.2
 FIRST_S, PATIENCE_S = 60.0, 120.0  # without a byte: until the agent has begun, and later
+Request = Mapping[str, Any]  # JSON that the agent takes: ``ask`` names one of its methods, the others are arguments
+Answer = Mapping[str, Any]  # JSON of a stranger: whoever asked checks it
 MAX_NOISE, MAX_HEAD, MAX_DATA = 256 << 10, 4 << 20, 1 << 20  # bytes of a line that somebody else may fill
 
 
@@ -112,7 +114,7 @@ class Line:
         source = agent_source()
         yield from self._write(f"{len(source)}\n".encode() + source)
 
-    def ask(self, request: Mapping[str, Any], data: bytes = b"") -> Generator[None, None, tuple[dict[str, Any], bytes]]:
+    def ask(self, request: Request, data: bytes = b"") -> Generator[None, None, tuple[Answer, bytes]]:
         """Ask the agent; yields while it waits.
 
         Raises:
@@ -232,7 +234,7 @@ def _program(path: str) -> str:
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
-def _refused(address: Address, answer: Mapping[str, Any]) -> RemoteError:
+def _refused(address: Address, answer: Answer) -> RemoteError:
     """An error for what the agent could not do."""
     hints = {
         errno.ENOSPC: "free space there; the same command goes on",

@@ -107,7 +107,7 @@ def _show(result: TableShown) -> Iterator[RenderableType]:
     yield _header(result.table)
     for net in result.nets:
         yield from _net(net)
-    calibration, calls = result.calibration, result.reference_calls
+    calibration, calls = result.calibration, result.reference
     weights = f" + {calibration.weights_ms:.3g} ms per million parameters" if calibration.weights_ms else ""
     formula = f"{calibration.scale:.4g} × their sum {calibration.offset_ms:+.3g} ms{weights}"
     yield Text(f"{_entries(result.entries)}; predicted = {formula}; {_accuracy(result.table.validation)}")
@@ -115,7 +115,7 @@ def _show(result: TableShown) -> Iterator[RenderableType]:
     shown = "  ".join(f"{name} {milliseconds(ms)}" for name, ms in quantiles.items())
     yield Text(f"calls of the reference net: {shown}, MAD {milliseconds(calls.mad_ms)}, CoV {percent(calls.variation)}")
     yield from calls_of(result.percentiles)
-    for number, session in enumerate(result.sessions, 1):
+    for number, session in enumerate(result.measuring.machine or (), 1):
         yield Text(f"session {number}: {_machine(session)}", style="dim")
     yield from promises(result.promises or ())
     yield from sessions_table(result.each_session or ())
@@ -180,7 +180,7 @@ def _validate(result: TableValidated) -> Iterator[RenderableType]:
         yield _drift(drift)
         yield Text(f"measured to predicted: {_ratios(drift.ratios)}")
         yield Text(f"noise floor now (same nets measured twice): {percent(drift.noise_floor_mape)}")
-        yield Text(_machine(drift.session), style="dim")
+        yield Text(_machine(drift.machine), style="dim")
     for text in result.remarks:
         yield Text(f"when it was measured: {text}", style="yellow")
 

@@ -41,7 +41,8 @@ def test_chosen_nets_are_near_their_limits_and_unknown_to_the_table() -> None:
     limits = np.array([origin["limit_ms"] for origin in origins])
     assert (predicted <= limits).all()
     assert np.median(predicted / limits) > 0.9
-    known = [row["arch"] for row in (*table.bound_nets, *table.validation["rows"], *table.measuring["calibration_rows"])]
+    measured = (table.bound_nets, table.checks, table.measuring.calibration_rows or ())
+    known = [net.arch for nets in measured for net in nets]
     drawn_AG = chosen_coverage.draw(asked)
     assert len({tuple(row) for row in (*rows_AG.tolist(), *drawn_AG.tolist())}) >= 23
     assert all(space.to_json(genes_G) not in known for genes_G in (*rows_AG, *drawn_AG))
@@ -76,4 +77,4 @@ def test_minutes_mean_fewer_nets_of_both_groups(tmp_path: Path, monkeypatch: pyt
     report = study(tmp_path, monkeypatch, ToyRuntime(noise=0.02), "--minutes", "0.005")
     counts = {row["group"]: row["num_nets"] for row in report["rows"]}
     assert counts["chosen"] == counts["random"] < 10
-    assert report["sessions"]["first"]["calls"] == toy_table(bound=20).bound_nets[0]["n"]
+    assert report["sessions"]["first"]["calls"] == toy_table(bound=20).bound_nets[0].n

@@ -56,7 +56,7 @@ def test_sessions_left_out_keep_wide_bounds_and_break_narrow_ones() -> None:
 
 def test_sessions_of_a_table_and_of_reports_on_it_are_one_group(tmp_path: Path) -> None:
     first, second = toy_table(1, bound=20), toy_table(2, bound=20)
-    later = replace(second, measuring={**second.measuring, "date": "2027-01-02T10:00:00+00:00"})
+    later = replace(second, measuring=replace(second.measuring, date="2027-01-02T10:00:00+00:00"))
     table = with_session(first, session_of(first, later))
     table.write(tmp_path / "table.json")
     nets = {"predicted_ms": [1.0, 2.0], "measured_ms": {"noon": [[1.1, 1.2, 1.3, 1.4], [2.2, 2.4, 2.6, 2.8]]}}

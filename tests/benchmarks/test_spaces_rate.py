@@ -21,6 +21,7 @@ from edgenas.latency import Context, LatencyTable
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.table.entries import Entry, component_json
 from edgenas.latency.table.table import space_hash
+from edgenas.records import ReferenceNet, TableMeasuring, TableValidation
 from edgenas.spaces import SPACES, Choice, Condition, SearchSpace, Task, unique_rows
 
 NUM = 100_000
@@ -99,7 +100,10 @@ def latency_model(space: SearchSpace) -> CostModel:
     entries = tuple(Entry((component_json(part),), float(rng.uniform(0.01, 1.0)), 0.0, 18, "measured") for part in parts)
     context = Context("any", "cpu", "any", "1.0", "fp32", 1, 1, "end_to_end", None)
     calibration = Calibration(1.1, 0.05, 1.05, 0.95, 20)
-    table = LatencyTable(context, space.default_task, space.name, space_hash(space), entries, calibration, {}, {}, {})
+    reference = ReferenceNet(level_ms=1.0, p50_ms=1.0, p95_ms=1.0, min_ms=1.0)
+    measuring = TableMeasuring(runs_per_visit=1, visits=1, warmup_ms=0.0, seconds=1.0, date="2026-01-01")
+    own = (context, space.default_task, space.name, space_hash(space), entries, calibration)
+    table = LatencyTable(*own, TableValidation(), reference, measuring)
     return table.to_cost_model(space, space.default_task)
 
 

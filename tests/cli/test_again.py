@@ -37,10 +37,10 @@ def test_a_session_is_added_and_bounds_know_of_it(edgenas: Run, table: Path, toy
     assert (answer["outputs"], result["table_sha256"]) == ({"table": table.name}, after.sha256)
     assert replace(after, sessions=()) == before
     (session,) = after.sessions
-    assert (len(session["nets"]), len(session["checks"]), session["nets"][0]["n"]) == (20, 8, before.bound_nets[0]["n"])
-    assert session["speed"] == pytest.approx(1.08, abs=0.02)
-    assert {"date", "runtime_version", "machine", "details", "reference"} <= session.keys()
-    assert [net["predicted_ms"] for net in session["nets"]] == sorted(net["predicted_ms"] for net in before.bound_nets)
+    assert (len(session.nets), len(session.checks), session.nets[0].n) == (20, 8, before.bound_nets[0].n)
+    assert session.speed == pytest.approx(1.08, abs=0.02)
+    assert {"date", "runtime_version", "machine", "details", "reference"} <= session.as_json().keys()
+    assert [net.predicted_ms for net in session.nets] == sorted(net.predicted_ms for net in before.bound_nets)
     assert [(each["num_nets"], each["num_checks"]) for each in result["sessions"]] == [(20, 8), (20, 8)]
     for bound, was in zip(result["promises"], before.promise.bounds(), strict=True):
         assert (bound["num_sessions"], bound["covers_days"]) == (2, False)  # of one hour
@@ -74,7 +74,7 @@ def test_a_budget_means_fewer_nets_and_as_many_calls(edgenas: Run, table: Path, 
     assert (code, as_object(out)["result"]["num_nets_timed"]) == (0, 12)
     assert "timing 12 of 28 nets again, 6 visits each" in err
     (session,) = LatencyTable.load(table).sessions
-    assert [net["n"] for net in session["nets"]] == [toy_table(1, bound=20).bound_nets[0]["n"]] * len(session["nets"])
+    assert [net.n for net in session.nets] == [toy_table(1, bound=20).bound_nets[0].n] * len(session.nets)
 
 
 def test_tables_of_one_session_say_that_days_are_not_covered(edgenas: Run, table: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_work(
         assert program == "edgenas"
         code, _, err = edgenas(*arguments)
         assert code == 0, err
-    assert LatencyTable.load(tmp_path / "week.json").measuring["merged_from"]
+    assert LatencyTable.load(tmp_path / "week.json").measuring.merged_from
 
 
 def test_list_shows_the_runs_and_those_that_come_with_edgenas(edgenas: Run, shipped: Path, tmp_path: Path) -> None:

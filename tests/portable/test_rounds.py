@@ -10,7 +10,7 @@ import pytest
 from edgenas.portable.calls import CallTimer, tenths_ms
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import Forgetful, PrefixedMemory, remembered
-from edgenas.portable.rounds import REFERENCE, Rounds, pause
+from edgenas.portable.rounds import REFERENCE, Rounds, Visit, pause
 
 
 class DictMemory(dict[str, Any]):
@@ -31,10 +31,10 @@ class Visitor:
         self.asked.append("wake")
         return 3
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         assert not gc.isenabled()
         self.asked.append(net)
-        return {"ms": [float(net + 2)] * num_runs, "compute_ms": None}
+        return Visit([float(net + 2)] * num_runs)
 
 
 def rounds_of(visitor: Visitor, memory: Any, num_runs: int | None = None) -> Rounds:

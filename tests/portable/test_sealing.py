@@ -56,8 +56,8 @@ def test_a_journal_that_is_held_is_nobody_else_s_and_says_whose_results_it_has(t
         JournalFile(path, {"plan": "a"}, is_alone=True)
     held.close()
     again = JournalFile(path, {"plan": "a"}, is_alone=True)
-    assert (again.found, again.is_other) == ({"net": 1}, False)
+    assert (again.values, again.is_other) == ({"net": 1}, False)
     again.record("later", 2)
     again.close()
-    assert JournalFile(path, {"plan": "a"}).found == {"net": 1, "later": 2}
+    assert JournalFile(path, {"plan": "a"}).values == {"net": 1, "later": 2}
     assert JournalFile(path, {"plan": "b"}).is_other

@@ -13,7 +13,8 @@ from edgenas.config import build
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, UsageError
 from edgenas.project.opening import open_images, open_project
-from edgenas.project.searching.budget import open_budget
+from edgenas.project.searching import elsewhere
+from edgenas.project.searching.costing import open_costing
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import ProjectSettings, SearchSettings
 from edgenas.search import LowerLimit, UpperLimit, total_violation
@@ -182,8 +183,8 @@ def test_a_throughput_is_a_limit_on_the_latency_of_a_call(tmp_path: Path) -> Non
     results = []
     for flags in (("--min-throughput", "400"), ("--latency-ms", "2.5"), ("--min-throughput", "300", "--latency-ms", "2.5")):
         project = open_project(folder / "edgenas-run", {}, (*SMALL, *(_setting(flags))))
-        budget = open_budget(project, open_images(project).task, {})
-        results.append({limit.name: limit.limit for limit in budget.limits})
+        costing = open_costing(project, open_images(project).task, {})
+        results.append({limit.name: limit.limit for limit in costing.limits})
     assert results == [{"latency_ms": 2.5}] * 3
 
 
@@ -215,3 +216,12 @@ def test_names_that_settings_do_not_know_list_the_choices(folder: Path) -> None:
         "--set search.algorithm: search.algorithm is 'evolutoin'; allowed: 'evolution', 'random', 'exhaustive', 'nsga2', "
         "'training-free', 'surrogate'; did you mean 'evolution'?",
     ]
+
+
+def test_a_net_between_the_ends_of_another_space_is_found_whether_or_not_limits_can_be_counted() -> None:
+    params = cost_models(PVT_NANO, PVT_NANO.default_task)["params"]
+    middle = float(np.median(params(PVT_NANO.enumerate())))
+    for cost in (params, lambda genes_AG: params(genes_AG)):  # the second has no factors to count by
+        near = LowerLimit("params", middle, cost), UpperLimit("params", 1.01 * middle, cost)
+        assert elsewhere._has_net(PVT_NANO, near)
+        assert not elsewhere._has_net(PVT_NANO, (LowerLimit("params", 1e6, cost),))

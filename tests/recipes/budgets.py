@@ -27,6 +27,7 @@ from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS
+from tests.latency.tables import slower
 from tests.latency.toy import ToyRuntime, build
 from tests.sparing import blank_pictures
 
@@ -72,15 +73,10 @@ def toy_table(bound_nets: int = 40) -> LatencyTable:
 def scaled(table: LatencyTable, factor: float) -> LatencyTable:
     """The table of a device that is so many times slower."""
     calibration = table.calibration
-    slower = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
-    rows = [_slower(row, factor) for row in table.validation["rows"]]
-    bound_nets = tuple(_slower(net, factor) for net in table.bound_nets)
-    return replace(table, calibration=slower, validation=table.validation | {"rows": rows}, bound_nets=bound_nets)
-
-
-def _slower(row: dict[str, Any], factor: float) -> dict[str, Any]:
-    """A net's times on such a device."""
-    return {name: value * factor if name.endswith("_ms") and value is not None else value for name, value in row.items()}
+    changed = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
+    validation = replace(table.validation, rows=tuple(slower(net, factor) for net in table.checks))
+    bound_nets = tuple(slower(net, factor) for net in table.bound_nets)
+    return replace(table, calibration=changed, validation=validation, bound_nets=bound_nets)
 
 
 def of_this_machine(table: LatencyTable) -> LatencyTable:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgenas.project.choosing import asking, here, looking
+from edgenas.records import MachineFacts
 from edgenas.registries import Registry
 from edgenas.spaces import SearchSpace, get_space
 from tests.recipes.test_end_to_end import edgenas_in
@@ -103,8 +104,8 @@ def test_without_a_limit_on_this_device_the_space_is_said_to_be_unmeasured(tmp_p
 def test_a_look_that_was_disturbed_says_so_and_is_not_begun_with_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int | None] = []
 
-    def busy(machines: list[dict[str, Any]], threads: int | None) -> Iterator[str]:
-        seen.append(machines[0]["num_cores"])
+    def busy(machines: list[MachineFacts], threads: int | None) -> Iterator[str]:
+        seen.append(machines[0].num_cores)
         seen.append(threads)
         yield "other processes used 7.0 of 2 core(s)"
 

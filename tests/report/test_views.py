@@ -327,13 +327,21 @@ def latency_tables() -> Outcome[TableShown]:
         {"stage": None, "kind": "frame", "num": 9, "ms": 0.51, "share": 0.51},
         {"stage": None, "kind": "call", "num": 1, "ms": -0.01, "share": -0.01},
     ]
+    quantiles = {"p50_ms": 1.44, "p90_ms": 1.55, "p95_ms": 1.61, "p99_ms": 1.72}
     result = {
         "action": "show",
         "table": latency_header(),
         "entries": {"measured": 44, "interpolated": 3, "missing": 1},
         "calibration": {"scale": 1.0625, "offset_ms": -0.0123, "upper_factor": 1.1, "confidence": 0.95, "num_nets": 20},
-        "reference": {"p50_ms": 1.44, "p90_ms": 1.55, "p95_ms": 1.61, "p99_ms": 1.72, "mad_ms": 0.0315, "variation": 0.046},
-        "measuring": {"machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}]},
+        "reference": quantiles | {"level_ms": 1.44, "min_ms": 1.4, "mad_ms": 0.0315, "variation": 0.046},
+        "measuring": {
+            "date": "2026-11-25T06:48:00+00:00",
+            "seconds": 60.0,
+            "visits": 3,
+            "runs_per_visit": 8,
+            "warmup_ms": 20.0,
+            "machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}],
+        },
         "details": {},
         "remarks": ["this machine is noisy"],
         "nets": [{"name": "median", "arch": ARCH, "predicted_ms": 1.0, "upper_ms": 1.03, "parts": parts}],

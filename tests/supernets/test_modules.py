@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +15,11 @@ from torch.nn.utils import parametrizations
 
 from edgenas.costs import cost_models
 from edgenas.spaces import SPACES, SearchSpace, Task
-from edgenas.supernets import FAMILIES
+from edgenas.supernets import FAMILIES, build_net
 from edgenas.testing.modules import calls_of_leaves, leaves, linear_layers_without_effect, replaced
 from edgenas.testing.supernets import awakened_supernet, images_for
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @functools.cache
@@ -31,15 +32,6 @@ def smallest_space(family: str) -> SearchSpace:
 def small_task(space: SearchSpace) -> Task:
     """The space's own, with images that are not large."""
     return replace(space.default_task, image_px=min(64, space.default_task.image_px))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=[*FAMILIES, "pvt-covidx"])
@@ -172,7 +164,7 @@ def test_a_replaced_module_is_put_back(net: nn.Module) -> None:
 
 
 def test_a_freshly_built_net_is_made_of_the_same_modules(space: SearchSpace, genes: tuple[int, ...], net: nn.Module) -> None:
-    built = FAMILIES[space.family]().build_net(space, small_task(space), genes)
+    built = build_net(space, small_task(space), genes)
     assert {name: type(module) for name, module in built.named_modules()} == {
         name: type(module) for name, module in net.named_modules()
     }

@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from edgenas.latency.fit.between import PRIORS, Prior, change, rank_of, spread_o
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.fit.validation import bootstrap_mean
 from edgenas.percents import numeral, percent
+from edgenas.records import Arch, BoundNet
 from edgenas.stats import Proportion, clopper_pearson
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
@@ -35,7 +36,39 @@ CONFIDENCE = 0.95
 APART_H = 1.0  # hours between sessions below which they are of one hour
 FEW_SESSIONS = 5  # below which it is said that what they differ by is not known well
 
-Rows = Sequence[Mapping[str, Any]]
+
+class MeasuredNet(Protocol):
+    """A whole net that was predicted and measured, with quantiles of its plain calls; None where these are not known."""
+
+    @property
+    def arch(self) -> Arch:
+        """What it is."""
+        ...
+
+    @property
+    def predicted_ms(self) -> float:
+        """By sums of components."""
+        ...
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median of the calls."""
+        ...
+
+    @property
+    def p90_ms(self) -> float | None:
+        """Their 90th percentile."""
+        ...
+
+    @property
+    def p95_ms(self) -> float | None:
+        """Their 95th percentile."""
+        ...
+
+    @property
+    def p99_ms(self) -> float | None:
+        """Their 99th percentile."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +98,8 @@ class Bound:
     factor: float
     num_nets: int
     num_runs: int
-    coverage: Mapping[str, Any]
-    slack: Mapping[str, Any]
+    coverage: Proportion
+    slack: Proportion
     num_sessions: int = 1
     between: float | None = None
     left_out: tuple[float, ...] = ()
@@ -86,7 +119,7 @@ class Bound:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; those about several sessions only where there are several, as in tables of earlier versions."""
-        own = asdict(self)
+        own = asdict(self) | {"coverage": self.coverage.as_json(), "slack": self.slack.as_json()}
         names = ("num_sessions", "between", "left_out", "hours", "num_hours", "prior")
         num_sessions, between, left_out, _, num_hours, prior = (own.pop(name) for name in names)
         if num_sessions == 1:
@@ -117,9 +150,9 @@ class Bound:
     def __str__(self) -> str:
         kept, slack = self.coverage, self.slack
         checked = "; no net checked it"
-        if kept["n"]:
-            held = f"{percent(kept['value'])} [{numeral(kept['low'])}, {numeral(kept['high'])}] of {kept['n']} other nets"
-            checked = f"; it held for {held}, on average {percent(slack['value'])} above what they measured"
+        if kept.n:
+            held = f"{percent(kept.value)} [{numeral(kept.low)}, {numeral(kept.high)}] of {kept.n} other nets"
+            checked = f"; it held for {held}, on average {percent(slack.value)} above what they measured"
         return (
             f"{self.quantile} of calls at confidence {self.confidence:g}: {self.factor:.3g} x predicted, "
             f"from {self.num_nets} nets that fitted nothing{checked}; {self._days}"
@@ -132,8 +165,8 @@ class Again(NamedTuple):
     ``hour`` is the number of the hour that it was in, 0 that of the table itself; None for one of its own.
     """
 
-    nets: Rows
-    checks: Rows
+    nets: Sequence[BoundNet]
+    checks: Sequence[MeasuredNet]
     hour: int | None = None
 
 
@@ -142,14 +175,14 @@ class Promise:
     """The nets of a table that bounds come from.
 
     Attributes:
-        nets: per net ``arch``, ``predicted_ms``, quantiles ``p50_ms`` to ``p99_ms`` of its plain calls, and their number ``n``.
-        checks: validation nets, described alike.
+        nets: that fitted nothing, as the table's own session measured them.
+        checks: validation nets.
         later: other sessions, each with a part of both.
         hours: between the first of all sessions and the last.
     """
 
-    nets: Rows
-    checks: Rows
+    nets: Sequence[BoundNet]
+    checks: Sequence[MeasuredNet]
     later: tuple[Again, ...] = ()
     hours: float = math.inf
 
@@ -165,38 +198,38 @@ class Promise:
             LatencyTableError: if there are too few nets for the confidence.
         """
         held = PRIORS[quantile] if prior is None else prior
-        key, logs = f"{quantile}_ms", self._logs(quantile) if self.later else []
+        logs = self._logs(quantile) if self.later else []
         hourly = self._hourly(logs) if logs else []
-        factor = conformal_factor(_column(self.nets, key) / _column(self.nets, "predicted_ms"), confidence)
+        factor = conformal_factor(over_predicted(self.nets, quantile), confidence)
         if len(hourly) > 1:
             factor = spread_of(hourly).factor(confidence, held)
         elif hourly:
             factor *= math.exp(change(logs[0], hourly[0]))
-        checks = [row for rows in (self.checks, *(again.checks for again in self.later)) for row in rows if key in row]
-        upper, measured = factor * _column(checks, "predicted_ms"), _column(checks, key)
-        num_nets = len({json.dumps(row["arch"]) for row in checks}) if self.later else len(checks)
+        measured_in = (self.checks, *(again.checks for again in self.later))
+        checks = [net for nets in measured_in for net in nets if _knows(net, quantile)]
+        upper, measured = factor * _predicted(checks), _calls_ms(checks, quantile)
+        num_nets = len({_name(net) for net in checks}) if self.later else len(checks)
         return Bound(
             quantile=quantile,
             confidence=confidence,
             factor=factor,
             num_nets=len(self.nets),
-            num_runs=min(int(row["n"]) for rows in (self.nets, *(again.nets for again in self.later)) for row in rows),
-            coverage=_share_of_nets(int((measured <= upper).sum()), len(checks), num_nets).as_json(),
+            num_runs=min(net.n for nets in (self.nets, *(again.nets for again in self.later)) for net in nets),
+            coverage=_share_of_nets(int((measured <= upper).sum()), len(checks), num_nets),
             slack=bootstrap_mean(upper / measured - 1.0),
             num_sessions=1 + len(self.later),
             hours=self.hours,
             between=spread_of(hourly).between if len(hourly) > 1 else None,
             num_hours=max(1, len(hourly)),
-            left_out=self._left_out(key, logs, confidence, held),
+            left_out=self._left_out(quantile, logs, confidence, held),
             prior=held if len(hourly) > 1 else None,
         )
 
     def _logs(self, quantile: Quantile) -> list[dict[str, float]]:
         """By net the logarithm of measured over predicted, of every session."""
-        key = f"{quantile}_ms"
         return [
-            {json.dumps(row["arch"]): math.log(row[key] / row["predicted_ms"]) for row in rows}
-            for rows in (self.nets, *(again.nets for again in self.later))
+            {_name(net): math.log(_call_ms(net, quantile) / net.predicted_ms) for net in nets}
+            for nets in (self.nets, *(again.nets for again in self.later))
         ]
 
     def _hourly(self, logs: Sequence[Mapping[str, float]], without: int | None = None) -> list[Mapping[str, float]]:
@@ -219,16 +252,19 @@ class Promise:
         """The hour of every session, those without a number apart from all others."""
         return (0, *(-number if again.hour is None else again.hour for number, again in enumerate(self.later, 1)))
 
-    def _left_out(self, key: str, logs: Sequence[Mapping[str, float]], confidence: float, prior: Prior) -> tuple[float, ...]:
+    def _left_out(
+        self, quantile: Quantile, logs: Sequence[Mapping[str, float]], confidence: float, prior: Prior
+    ) -> tuple[float, ...]:
         """Per session of a later hour the share of its validation nets that kept the bound of all other hours, if two or more."""
         shares = []
         for hour, again in zip(self._hours[1:], self.later, strict=True):
+            if hour == 0 or not again.checks:
+                continue
             others = self._hourly(logs, without=hour)
-            if hour == 0 or len(others) < 2:
+            if len(others) < 2:
                 continue
             factor = spread_of(others).factor(confidence, prior)
-            kept = [row[key] <= factor * row["predicted_ms"] for row in again.checks]
-            shares += [float(np.mean(kept))] if kept else []
+            shares.append(float(np.mean([_call_ms(net, quantile) <= factor * net.predicted_ms for net in again.checks])))
         return tuple(shares)
 
     def bounds(self, confidence: float = CONFIDENCE) -> tuple[Bound, ...]:
@@ -238,16 +274,17 @@ class Promise:
         return tuple(self.bound(quantile, confidence) for quantile in QUANTILES)
 
 
-def bounded(calibration: Calibration, nets: Rows) -> Calibration:
+def bounded(calibration: Calibration, nets: Sequence[BoundNet]) -> Calibration:
     """The calibration with an ``upper_factor`` from nets that fitted nothing, where there are enough; never below 1.
 
     Args:
         calibration: fitted on other nets.
-        nets: per net ``predicted_ms`` by it, and ``measured_ms``.
+        nets: predicted by it.
     """
     if len(nets) < nets_needed(calibration.confidence):
         return calibration
-    factor = conformal_factor(_column(nets, "measured_ms") / _column(nets, "predicted_ms"), calibration.confidence)
+    measured = np.array([net.measured_ms for net in nets], dtype=np.float64)
+    factor = conformal_factor(measured / _predicted(nets), calibration.confidence)
     return replace(calibration, upper_factor=max(1.0, factor), num_bound_nets=len(nets))
 
 
@@ -295,5 +332,29 @@ def _share_of_nets(num_kept: int, num_checks: int, num_nets: int) -> Proportion:
     return Proportion(share, low.low, high.high, num_nets)
 
 
-def _column(rows: Rows, key: str) -> NDArray[np.float64]:
-    return np.array([row[key] for row in rows], dtype=np.float64)
+def over_predicted(nets: Sequence[MeasuredNet], quantile: Quantile) -> NDArray[np.float64]:
+    """A quantile of every net's calls over its prediction; NaN where the quantile is not known."""
+    return _calls_ms(nets, quantile) / _predicted(nets)
+
+
+def _name(net: MeasuredNet) -> str:
+    """What tells nets apart."""
+    return json.dumps(net.arch)
+
+
+def _call_ms(net: MeasuredNet, quantile: Quantile) -> float:
+    """A quantile of a net's calls; NaN where it is not known."""
+    known_ms = {"p50": net.p50_ms, "p90": net.p90_ms, "p95": net.p95_ms, "p99": net.p99_ms}[quantile]
+    return math.nan if known_ms is None else known_ms
+
+
+def _knows(net: MeasuredNet, quantile: Quantile) -> bool:
+    return not math.isnan(_call_ms(net, quantile))
+
+
+def _calls_ms(nets: Sequence[MeasuredNet], quantile: Quantile) -> NDArray[np.float64]:
+    return np.array([_call_ms(net, quantile) for net in nets], dtype=np.float64)
+
+
+def _predicted(nets: Sequence[MeasuredNet]) -> NDArray[np.float64]:
+    return np.array([net.predicted_ms for net in nets], dtype=np.float64)

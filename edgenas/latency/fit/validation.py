@@ -3,65 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.stats import clopper_pearson, wilson
+from edgenas.records import CheckedNet, TableValidation
+from edgenas.stats import Proportion, clopper_pearson, wilson
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Predictions of nets that nothing was fitted on, against what they measured.
+def validation_of(rows: Sequence[CheckedNet], noise_floor_mape: float) -> TableValidation:
+    """How true predictions are of nets that fitted nothing, with intervals of shares and of the bound's coverage.
 
-    Attributes:
-        rows: per net ``arch``, ``predicted_ms``, ``upper_ms``, ``measured_ms``, ``mad_ms``.
+    Args:
+        rows: one a net.
         noise_floor_mape: MAPE of two distant measurements of these nets.
     """
+    predicted, upper, measured = (
+        np.array(values, dtype=np.float64)
+        for values in ([row.predicted_ms for row in rows], [row.upper_ms for row in rows], [row.measured_ms for row in rows])
+    )
+    error, num = np.abs(predicted / measured - 1.0), len(rows)
+    intervals = {
+        "mape": bootstrap_mean(error),
+        "within_5": wilson(int((error <= 0.05).sum()), num),
+        "within_10": wilson(int((error <= 0.10).sum()), num),
+        "upper_coverage": clopper_pearson(int((measured <= upper).sum()), num),
+    }
+    figures = figures_of(predicted, measured)
+    return replace(figures, noise_floor_mape=noise_floor_mape, intervals=intervals, rows=tuple(rows))
 
-    rows: tuple[Mapping[str, Any], ...]
-    noise_floor_mape: float
 
-    def figures(self) -> dict[str, float | int]:
-        """What follows from the rows alone: errors as fractions, Kendall's tau-b; NaN without nets."""
-        predicted, measured, num = self._of("predicted_ms"), self._of("measured_ms"), len(self.rows)
-        error = np.abs(predicted / measured - 1.0)
-        return {
-            "num_subnets": num,
-            "mape": mape(predicted, measured),
-            "within_5": float((error <= 0.05).mean()) if num else math.nan,
-            "within_10": float((error <= 0.10).mean()) if num else math.nan,
-            "p95_error": float(np.quantile(error, 0.95)) if num else math.nan,
-            "kendall_tau": kendall_tau(predicted, measured),
-            "bias": float((predicted / measured - 1.0).mean()) if num else math.nan,
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """The contract's ``validation``, and intervals of its shares and of the bound's coverage."""
-        measured, num = self._of("measured_ms"), len(self.rows)
-        error = np.abs(self._of("predicted_ms") / measured - 1.0)
-        figures = self.figures()
-        bias = figures.pop("bias")
-        return {
-            **figures,
-            "noise_floor_mape": self.noise_floor_mape,
-            "bias": bias,
-            "intervals": {
-                "mape": bootstrap_mean(error),
-                "within_5": wilson(int((error <= 0.05).sum()), num).as_json(),
-                "within_10": wilson(int((error <= 0.10).sum()), num).as_json(),
-                "upper_coverage": clopper_pearson(int((measured <= self._of("upper_ms")).sum()), num).as_json(),
-            },
-            "rows": [dict(row) for row in self.rows],
-        }
-
-    def _of(self, name: str) -> Floats:
-        return np.array([row[name] for row in self.rows], dtype=np.float64)
+def figures_of(predicted: Floats, measured: Floats) -> TableValidation:
+    """What follows from predictions and measurements alone: errors as fractions, Kendall's tau-b; NaN without nets."""
+    error, num = np.abs(predicted / measured - 1.0), len(measured)
+    return TableValidation(
+        num_subnets=num,
+        mape=mape(predicted, measured),
+        within_5=float((error <= 0.05).mean()) if num else math.nan,
+        within_10=float((error <= 0.10).mean()) if num else math.nan,
+        p95_error=float(np.quantile(error, 0.95)) if num else math.nan,
+        kendall_tau=kendall_tau(predicted, measured),
+        bias=float((predicted / measured - 1.0).mean()) if num else math.nan,
+    )
 
 
 def mape(predicted: Floats, measured: Floats) -> float:
@@ -80,10 +67,10 @@ def kendall_tau(first: Floats, second: Floats) -> float:
     return float((signs * other).sum() / math.sqrt((signs**2).sum() * (other**2).sum()))
 
 
-def bootstrap_mean(values: Floats, *, confidence: float = 0.95, resamples: int = 2000) -> dict[str, float | int]:
+def bootstrap_mean(values: Floats, *, confidence: float = 0.95, resamples: int = 2000) -> Proportion:
     """Percentile bootstrap interval of a mean (Efron, Annals of Statistics 1979), with fixed resamples."""
     if len(values) == 0:
-        return {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
+        return Proportion(math.nan, math.nan, math.nan, 0)
     picks = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
     low, high = np.quantile(values[picks].mean(axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
+    return Proportion(float(values.mean()), float(low), float(high), len(values))

@@ -19,8 +19,9 @@ from edgenas.latency.kit.script_bench import BENCH_KIND, BENCH_SCHEMA, PLAN_KIND
 from edgenas.latency.table import machine_problems
 from edgenas.latency.timing import TimingSettings, Turns, timings_of
 from edgenas.portable.machine import Watches
-from edgenas.portable.rounds import Rounds
+from edgenas.portable.rounds import Rounds, Visit
 from edgenas.portable.sealing import canonical_sha256, sealed
+from edgenas.records import MachineFacts, SentFile, TriedFile, TurnsPlan, TurnsResults, VisitFacts
 from edgenas.runs import read_sealed, sha256_file, sha256_json, write_text
 
 BENCH_SCRIPTS = (
@@ -59,7 +60,7 @@ class BenchKit:
     """What is sent: files by their names there, and the plan that is among them."""
 
     files: Mapping[str, Path]
-    plan: Mapping[str, Any]
+    plan: TurnsPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,21 @@ def bench_kit(folder: Path, reference: TurnFile, others: Sequence[TurnFile], set
     """Write plan and script into ``folder``; files of equal content are sent once."""
     files: dict[str, Path] = {}
 
-    def sent(each: TurnFile) -> dict[str, Any]:
+    def sent(each: TurnFile) -> SentFile:
         parts = [each.path, each.path.with_suffix(".bin")] if each.path.suffix == ".xml" else [each.path]
         stem = sha256_json([sha256_file(part) for part in parts])[:16]
         files.update({f"{stem}{part.suffix}": part for part in parts})
-        own = {"runtime": each.runtime, "precision": each.precision, "shape": list(each.shape), "threads": each.threads}
-        return {"path": f"{stem}{each.path.suffix}", **own}
+        return SentFile(
+            path=f"{stem}{each.path.suffix}",
+            runtime=each.runtime,
+            precision=each.precision,
+            shape=each.shape,
+            threads=each.threads,
+        )
 
-    plan = {"reference": sent(reference), "entrants": [sent(each) for each in others], "timing": asdict(settings), "seed": seed}
-    plan = json.loads(json.dumps(plan))
-    write_text(folder / "plan.json", json.dumps(sealed(PLAN_KIND, plan)))
+    timing = VisitFacts(**asdict(settings))
+    plan = TurnsPlan(reference=sent(reference), entrants=tuple(map(sent, others)), timing=timing, seed=seed)
+    write_text(folder / "plan.json", json.dumps(sealed(PLAN_KIND, plan.as_json())))
     write_text(folder / "bench.py", script(BENCH_SCRIPTS))
     return BenchKit({**files, "plan.json": folder / "plan.json", "bench.py": folder / "bench.py"}, plan)
 
@@ -101,37 +107,50 @@ def read_turns(path: Path, kit: BenchKit) -> TurnsThere:
     """
     try:
         content = read_sealed(path, BENCH_KIND, schema_version=BENCH_SCHEMA, hint=HINT)
-        if content["plan_sha256"] != canonical_sha256(dict(kit.plan)):
-            raise LatencyTableError(f"{path} is of other files", hint=HINT)
-        tried, memory = content["tried"], content["memory"]
-        asked = [kit.plan["reference"], *kit.plan["entrants"]]
-        infos = tuple(_info(each, entrant) for each, entrant in zip(tried, asked, strict=True))
-        if isinstance(infos[0], str):
-            raise LatencyTableError(f"{path} says nothing of the file that the others are compared with", hint=HINT)
-        num = sum(isinstance(info, RunnerInfo) for info in infos) - 1
-        timing = TimingSettings(**kit.plan["timing"])
-        rounds = _replayed(memory, num, timing, int(kit.plan["seed"]), path)
-        seconds = content["seconds"]
-        if not _is_number(seconds):
-            raise LatencyTableError(f"{path}: seconds is {seconds!r:.40}", hint=HINT)
-        machine = rounds.watch.end(0)
-        problems = list(machine_problems("machine", machine))
-        if problems:
-            raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=HINT)
-        assert rounds.num_runs is not None
-        return TurnsThere(infos, Turns(*timings_of(rounds, num), rounds.num_runs, float(seconds), machine))
     except RunFolderError as error:
         raise LatencyTableError(error.message, hint=error.hint) from error
+    try:
+        results = TurnsResults.from_json(content)
+    except RunFolderError as error:
+        raise LatencyTableError(f"{path} holds no times of files", problems=error.problems, hint=HINT) from error
+    if results.plan_sha256 != canonical_sha256(kit.plan.as_json()):
+        raise LatencyTableError(f"{path} is of other files", hint=HINT)
+    try:
+        return _turns(path, kit.plan, results)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LatencyTableError(f"{path} holds no times of files: {type(error).__name__} {error}", hint=HINT) from error
 
 
-def _info(tried: Mapping[str, Any], asked: Mapping[str, Any]) -> RunnerInfo | str:
-    if "reason" in tried:
-        return str(tried["reason"])[:300]
-    info = RunnerInfo(**tried["info"])
-    if (info.runtime, info.precision) != (asked["runtime"], asked["precision"]):
-        raise ValueError(f"{asked['path']} was to run in {asked['runtime']} in {asked['precision']}, not in {info.runtime}")
+def _turns(path: Path, plan: TurnsPlan, results: TurnsResults) -> TurnsThere:
+    """What the device made of its plan.
+
+    Raises:
+        LatencyTableError: as `read_turns`.
+        KeyError, TypeError, ValueError: if a visit or a session says something else than the script writes.
+    """
+    asked = (plan.reference, *plan.entrants)
+    infos = tuple(_info(each, sent) for each, sent in zip(results.tried, asked, strict=True))
+    if isinstance(infos[0], str):
+        raise LatencyTableError(f"{path} says nothing of the file that the others are compared with", hint=HINT)
+    num = sum(isinstance(info, RunnerInfo) for info in infos) - 1
+    rounds = _replayed(results.memory, num, plan, path)
+    if not _is_number(results.seconds):
+        raise LatencyTableError(f"{path}: seconds is {results.seconds!r:.40}", hint=HINT)
+    machine = rounds.watch.end(0)
+    problems = list(machine_problems("machine", machine))
+    if problems:
+        raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=HINT)
+    assert rounds.num_runs is not None
+    seen = MachineFacts.from_json(machine)
+    return TurnsThere(infos, Turns(*timings_of(rounds, num), rounds.num_runs, float(results.seconds), seen))
+
+
+def _info(tried: TriedFile, asked: SentFile) -> RunnerInfo | str:
+    if tried.reason is not None:
+        return tried.reason[:300]
+    info = RunnerInfo(**tried.info or {})
+    if (info.runtime, info.precision) != (asked.runtime, asked.precision):
+        raise ValueError(f"{asked.path} was to run in {asked.runtime} in {asked.precision}, not in {info.runtime}")
     if not all(isinstance(text, str) and text.strip() for text in (info.device, info.runtime_version)):
         raise ValueError(f"a device is called {info.device!r:.40}")
     return info
@@ -153,21 +172,20 @@ class _Recalled:
     def wake(self) -> int:
         raise LatencyTableError(f"{self.path} lacks visits", hint=HINT)
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         raise LatencyTableError(f"{self.path} lacks visits", hint=HINT)
 
 
-def _replayed(memory: Mapping[str, Any], num: int, timing: TimingSettings, seed: int, path: Path) -> Rounds:
+def _replayed(memory: Mapping[str, Any], num: int, plan: TurnsPlan, path: Path) -> Rounds:
     """The rounds that the device made."""
     recalled = _Recalled(memory, path)
-    rounds = Rounds(recalled, recalled, Watches(recalled), timing.reference_every)
-    for _ in rounds.run(shuffled(num, timing.visits, seed)):
+    rounds = Rounds(recalled, recalled, Watches(recalled), plan.timing.reference_every)
+    for _ in rounds.run(shuffled(num, plan.timing.visits, plan.seed)):
         pass
     for visit in (*rounds.beside, *(visit for visits in rounds.visits.values() for visit in visits)):
-        times = visit["ms"]
-        if not isinstance(times, list) or len(times) != rounds.num_runs or not all(map(_is_number, times)):
+        if not isinstance(visit.ms, list) or len(visit.ms) != rounds.num_runs or not all(map(_is_number, visit.ms)):
             raise ValueError("a visit holds no times")
-        if visit["compute_ms"] is not None:
+        if visit.compute_ms is not None:
             raise ValueError("a visit holds other times")
     return rounds
 

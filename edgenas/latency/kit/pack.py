@@ -11,20 +11,21 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from edgenas import __version__
 from edgenas.costs import decompose
 from edgenas.errors import LatencyTableError
-from edgenas.latency.kit.nets import Store
+from edgenas.latency.kit.nets import Parts, Store
 from edgenas.latency.kit.script_base import Weights
 from edgenas.latency.nets import Chain, MeasuringSettings, TimingPlan, make_plan, thinned
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
 from edgenas.portable.sealing import sealed
-from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
+from edgenas.records import KitContent, KitRequest, KitSettings, KitShape, KitShapes, SessionOrders, SpaceChoices, TaskFacts
+from edgenas.runs import Progress, atomic_path, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
 if TYPE_CHECKING:
@@ -65,30 +66,44 @@ class Request:
     settings: MeasuringSettings
     rewrites: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything that the plan follows from; `from_json` reads it back."""
-        own = {name: getattr(self, name) for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        plain: dict[str, Any] = jsonable(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "edgenas": __version__,
-                "space": {"name": self.space.name, "sha256": space_hash(self.space)},
-                "task": asdict(self.task),
-                **own,
-                **({"rewrites": self.rewrites} if self.rewrites else {}),
-                "settings": asdict(self.settings),
-            }
+    @property
+    def facts(self) -> KitRequest:
+        """Everything that the plan follows from; `of` reads it back."""
+        return KitRequest(
+            schema_version=SCHEMA_VERSION,
+            edgenas=__version__,
+            space=SpaceChoices(name=self.space.name, sha256=space_hash(self.space)),
+            task=TaskFacts(**asdict(self.task)),
+            runtime=self.runtime,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            opset=self.opset,
+            seed=self.seed,
+            rewrites=self.rewrites or None,
+            settings=KitSettings.from_json(asdict(self.settings)),
         )
-        return plain
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], space: SearchSpace) -> Request:
-        """Read what `as_json` gave, for a space that the caller has compared."""
-        settings = dict(value["settings"])
-        timing = TimingSettings(**settings.pop("timing"))
-        own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        own["rewrites"] = tuple(value.get("rewrites", ()))
-        return cls(space=space, task=Task(**value["task"]), settings=MeasuringSettings(timing=timing, **settings), **own)
+    def of(cls, facts: KitRequest, space: SearchSpace) -> Request:
+        """Read what `facts` gave, for a space that the caller has compared.
+
+        Raises:
+            ValueError: if a setting is out of its range.
+        """
+        settings = facts.settings.as_json() | {"timing": TimingSettings(**facts.settings.timing.as_json())}
+        return cls(
+            space=space,
+            task=Task(**facts.task.as_json()),
+            runtime=facts.runtime,
+            precision=facts.precision,
+            batch_size=facts.batch_size,
+            threads=facts.threads,
+            opset=facts.opset,
+            seed=facts.seed,
+            settings=MeasuringSettings(**settings),
+            rewrites=facts.rewrites or (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +114,15 @@ class KitPlan:
         request: what was asked for.
         plan: everything that is timed without a budget.
         thin: what is timed of it at least.
-        chains: different nets, in the order of ``content["nets"]``.
-        content: of the kit's plan, JSON-ready.
+        chains: different nets, in the order of ``content.nets``.
+        content: what the script there is told.
     """
 
     request: Request
     plan: TimingPlan
     thin: TimingPlan
     chains: tuple[Chain, ...]
-    content: dict[str, Any]
+    content: KitContent
 
     @property
     def sha256(self) -> str:
@@ -125,20 +140,23 @@ def kit_plan(request: Request) -> KitPlan:
     number = {chain: position for position, chain in enumerate(chains)}
     sessions = rng.bit_generator.seed_seq.spawn(2)  # type: ignore[attr-defined] # as Generator.spawn, but to begin with twice
 
-    def shape(part: TimingPlan) -> dict[str, Any]:
-        nets = {"first": part.first_chains, "second": part.second_chains}
-        orders = {}
-        for (key, timed), sequence in zip(nets.items(), sessions, strict=True):
-            own = np.random.default_rng(sequence)
-            orders[key] = [own.permutation(len(timed)).tolist() for _ in range(request.settings.timing.visits)]
-        return {**{key: [number[chain] for chain in timed] for key, timed in nets.items()}, "orders": orders}
+    def orders(timed: Sequence[Chain], sequence: np.random.SeedSequence) -> tuple[tuple[int, ...], ...]:
+        own = np.random.default_rng(sequence)
+        return tuple(tuple(own.permutation(len(timed)).tolist()) for _ in range(request.settings.timing.visits))
 
-    content = {
-        "request": request.as_json(),
-        "nets": [net_name(chain) for chain in chains],
-        "reference": number[plan.reference],
-        "shapes": {"full": shape(plan), "thin": shape(thin)},
-    }
+    def shape(part: TimingPlan) -> KitShape:
+        return KitShape(
+            first=tuple(number[chain] for chain in part.first_chains),
+            second=tuple(number[chain] for chain in part.second_chains),
+            orders=SessionOrders(first=orders(part.first_chains, sessions[0]), second=orders(part.second_chains, sessions[1])),
+        )
+
+    content = KitContent(
+        request=request.facts,
+        nets=tuple(net_name(chain) for chain in chains),
+        reference=number[plan.reference],
+        shapes=KitShapes(full=shape(plan), thin=shape(thin)),
+    )
     return KitPlan(request, plan, thin, chains, content)
 
 
@@ -159,13 +177,13 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
         LatencyTableError: if the kit would be larger than 50 MB.
         RunFolderError: if it cannot be written.
     """
-    store, nets = Store(), {}
-    for done, (name, chain) in enumerate(zip(planned.content["nets"], planned.chains, strict=True), 1):
-        nets[name] = store.take_apart(graph(chain)).as_json()
+    store, nets = Store(), dict[str, Parts]()
+    for done, (name, chain) in enumerate(zip(planned.content.nets, planned.chains, strict=True), 1):
+        nets[name] = store.take_apart(graph(chain))
         yield Progress("packing nets", done, len(planned.chains))
     members = {"graphs.xz": _graphs(nets, store.pieces), "constants.bin": bytes(store.constants)}
     content = {
-        "plan": planned.content,
+        "plan": planned.content.as_json(),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
         "weights": {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()},
     }
@@ -192,7 +210,7 @@ def is_kit(path: Path) -> bool:
         return False
 
 
-def _graphs(nets: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bytes:
+def _graphs(nets: Mapping[str, Parts], pieces: Mapping[str, bytes]) -> bytes:
     """What `script_base.Kit` reads: a line that says what nets are made of and where that is, and all pieces, compressed together.
 
     A component at another place differs by its number alone, which costs hardly anything beside its like.
@@ -201,7 +219,7 @@ def _graphs(nets: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bytes:
     for name, data in pieces.items():
         places[name] = [start, len(data)]
         start += len(data)
-    head = json.dumps({"nets": nets, "pieces": places}).encode()
+    head = json.dumps({"nets": {name: parts.as_json() for name, parts in nets.items()}, "pieces": places}).encode()
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 4, "dict_size": 32 << 20}]
     return lzma.compress(b"\n".join([head, b"".join(pieces.values())]), filters=filters)
 

@@ -18,6 +18,7 @@ from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
 from edgenas.latency.profiling import ProfileResult, profile
 from edgenas.latency.table import machine_problems, space_hash
 from edgenas.latency.timing import Target, graph_details
+from edgenas.records import Details, KitOrigin, KitRequest, KitResults, KitSettings
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task
 
@@ -38,13 +39,17 @@ class Results:
         request: that the kit was packed for, with the budget that was kept.
         info: what the live runner said of itself.
         machine: facts about the device.
+        ended: when the measurement was.
+        seconds: that it took there.
         memory: every visit by its key.
     """
 
     request: Request
     info: RunnerInfo
-    machine: dict[str, Any]
-    memory: dict[str, Any]
+    machine: Details
+    ended: str
+    seconds: float
+    memory: Mapping[str, Any]
 
     def recall(self, key: str) -> Any | None:
         """What was measured under a key, None for nothing."""
@@ -67,24 +72,39 @@ def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
     except RunFolderError as error:
         raise LatencyTableError(error.message, hint=error.hint) from error
     try:
-        asked = content["request"]
-        _require(path, _foreign(asked, space, task) or _too_much(asked), HINT)
-        request = Request.from_json(asked, space)
-        planned = kit_plan(request)
-        seconds = content["seconds"]
-        if planned.sha256 != content["plan_sha256"]:
-            raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
-        _require(path, _gaps(planned, content["memory"]), GO_ON)
-        _require(path, _impossible(content, request), HINT)
-        return Results(
-            request=replace(request, settings=replace(request.settings, seconds=seconds)),
-            info=RunnerInfo(**content["info"]),
-            machine={"ended": None, **content["machine"]}
-            | {"kit": {"edgenas": asked["edgenas"], "plan_sha256": content["plan_sha256"]}},
-            memory=content["memory"],
-        )
+        return _results(path, content, space, task)
+    except RunFolderError as error:
+        raise LatencyTableError(f"{path} holds no results of a kit", problems=error.problems, hint=HINT) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LatencyTableError(f"{path} holds no results of a kit: {type(error).__name__} {error}", hint=HINT) from error
+
+
+def _results(path: Path, content: Mapping[str, Any], space: SearchSpace, task: Task) -> Results:
+    """What a file says, checked.
+
+    Raises:
+        LatencyTableError: as `read_results`.
+        RunFolderError, KeyError, TypeError, ValueError: if it is of another form.
+    """
+    told = KitResults.from_json(content)
+    _require(path, _foreign(KitOrigin.from_json(told.request), space, task), HINT)
+    asked = KitRequest.from_json(told.request)
+    _require(path, _too_much(asked.settings), HINT)
+    request = Request.of(asked, space)
+    planned = kit_plan(request)
+    if planned.sha256 != told.plan_sha256:
+        raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
+    _require(path, _gaps(planned, told.memory), GO_ON)
+    _require(path, _impossible(told, request), HINT)
+    ended: Any = told.machine.get("ended")
+    return Results(
+        request=replace(request, settings=replace(request.settings, seconds=told.seconds)),
+        info=RunnerInfo(**told.info),
+        machine={"ended": None, **told.machine, "kit": {"edgenas": asked.edgenas, "plan_sha256": told.plan_sha256}},
+        ended=ended,
+        seconds=told.machine["seconds"],
+        memory=told.memory,
+    )
 
 
 def _require(path: Path, problems: list[str], hint: str) -> None:
@@ -92,36 +112,34 @@ def _require(path: Path, problems: list[str], hint: str) -> None:
         raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=hint)
 
 
-def _foreign(asked: Mapping[str, Any], space: SearchSpace, task: Task) -> list[str]:
+def _foreign(asked: KitOrigin, space: SearchSpace, task: Task) -> list[str]:
     """What the kit was packed for that is different here."""
     problems = []
-    if asked["edgenas"] != __version__:
-        problems.append(f"edgenas: packed by {asked['edgenas']}, this is {__version__}")
-    if asked["space"]["name"] != space.name:
-        problems.append(f"space: measured for {asked['space']['name']}, this run has {space.name}")
-    elif asked["space"]["sha256"] != space_hash(space):
+    if asked.edgenas != __version__:
+        problems.append(f"edgenas: packed by {asked.edgenas}, this is {__version__}")
+    if asked.space.name != space.name:
+        problems.append(f"space: measured for {asked.space.name}, this run has {space.name}")
+    elif asked.space.sha256 != space_hash(space):
         problems.append(f"space: the choices of {space.name} have changed since the kit was packed")
+    there = asked.task.as_json()
     here = {name: getattr(task, name) for name in task.__slots__}
-    return problems + [
-        f"{k}: measured for {asked['task'].get(k)}, this run has {v}" for k, v in here.items() if asked["task"].get(k) != v
-    ]
+    return problems + [f"{k}: measured for {there.get(k)}, this run has {v}" for k, v in here.items() if there.get(k) != v]
 
 
-def _too_much(asked: Mapping[str, Any]) -> list[str]:
+def _too_much(settings: KitSettings) -> list[str]:
     """Numbers of visits and nets that no kit was packed for; they are looked at before anything is counted up to them."""
-    settings = asked["settings"]
-    counts = {name: settings[name] for name in ("copies", "calibration_nets", "bound_nets", "validation_nets")}
-    counts |= {name: settings["timing"][name] for name in ("visits", "runs", "reference_every")}
-    wrong = {name: value for name, value in counts.items() if isinstance(value, int) and value > MOST}
+    counts = {name: getattr(settings, name) for name in ("copies", "calibration_nets", "bound_nets", "validation_nets")}
+    counts |= {name: getattr(settings.timing, name) for name in ("visits", "runs", "reference_every")}
+    wrong = {name: value for name, value in counts.items() if value > MOST}
     return [f"{name} is {value!r:.40}, at most {MOST} are packed" for name, value in wrong.items()]
 
 
 def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[tuple[str, str]]:
     """The key of every visit, with the key that its number of runs stands under."""
-    shape = planned.content["shapes"]["thin" if is_thin else "full"]
-    every = planned.content["request"]["settings"]["timing"]["reference_every"]
-    for session, name in ((1, "first"), (2, "second")):
-        num = len(shape[name])
+    shape = planned.content.shapes.thin if is_thin else planned.content.shapes.full
+    every = planned.request.settings.timing.reference_every
+    for session, nets in ((1, shape.first), (2, shape.second)):
+        num = len(nets)
         runs = f"session {session} runs"
         for beside in range(visits * (1 + (num - 1) // every) + 1):
             yield f"session {session} reference {beside}", runs
@@ -130,10 +148,10 @@ def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[t
                 yield f"session {session} round {number} net {net}", runs
 
 
-def _impossible(content: Mapping[str, Any], request: Request) -> list[str]:
+def _impossible(told: KitResults, request: Request) -> list[str]:
     """What no measurement of this kit says of itself."""
-    info, memory, machine = content["info"], content["memory"], content["machine"]
-    problems = [] if content.get("complete") is True else ["the measurement was not finished"]
+    info, memory, machine = told.info, told.memory, told.machine
+    problems = [] if told.complete else ["the measurement was not finished"]
     for name in ("runtime", "precision"):
         if info.get(name) != getattr(request, name):
             problems.append(f"{name}: the kit was packed for {getattr(request, name)}, it says {info.get(name)!r}")
@@ -143,8 +161,8 @@ def _impossible(content: Mapping[str, Any], request: Request) -> list[str]:
     for name, value in (("seconds", machine.get("seconds")), ("visit seconds", memory.get("visit seconds"))):
         if not _is_time(value):
             problems.append(f"{name} is {value!r}")
-    if content["seconds"] is not None and not _is_time(content["seconds"]):
-        problems.append(f"the budget is {content['seconds']!r}")
+    if told.seconds is not None and not _is_time(told.seconds):
+        problems.append(f"the budget is {told.seconds!r}")
     for session in (1, 2):
         seen = memory.get(f"session {session} machine")
         if not isinstance(seen, Mapping):
@@ -160,10 +178,11 @@ def _is_time(value: Any) -> bool:
 
 def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     """Measurements that are missing, and those that are no times."""
-    if "shape" not in memory:
+    shape = memory.get("shape")
+    if shape is None:
         return ["nothing is measured yet"]
-    visits, is_thin = memory["shape"]
-    most = planned.content["request"]["settings"]["timing"]["visits"]
+    visits, is_thin = shape
+    most = planned.request.settings.timing.visits
     if not isinstance(visits, int) or isinstance(visits, bool) or not 1 <= visits <= most:
         return [f"visits are {visits!r}, the kit asks for {most}"]
     keys = list(expected_keys(planned, int(visits), is_thin=bool(is_thin)))
@@ -172,7 +191,7 @@ def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     problems = [f"{len(missing)} of {len(keys)} visits are missing, the first is {missing[0]!r}"] if missing else []
     if bad:
         problems.append(f"{len(bad)} of {len(keys)} visits hold no times, the first is {bad[0]!r}")
-    if planned.content["request"]["settings"]["soak_seconds"] > 0 and "soak" not in memory:
+    if planned.request.settings.soak_seconds > 0 and "soak" not in memory:
         problems.append("the soak is missing")
     return problems
 
@@ -185,12 +204,11 @@ def _is_visit(value: Any, runs: Any) -> bool:
     return all(_is_time(ms) for ms in samples) and (compute_ms is None or _is_time(compute_ms))
 
 
-def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progress | Note | ProfileResult]:
+def table_of(results: Results, *, details: Details) -> Iterator[Progress | Note | ProfileResult]:
     """The table of a device, by `latency.profile` with the device's measurements; the last record is the `ProfileResult`."""
     request = results.request
     runtime = _Recorded(results.info, request.runtime, RUNTIMES[request.runtime])
     target = Target(runtime, np.zeros((request.batch_size, 1, 1, 1), dtype=np.float32), fps=request.settings.fps)
-    machine = results.machine
     for record in profile(
         request.space,
         request.task,
@@ -198,14 +216,14 @@ def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progre
         lambda chain: Path(repr(chain)),
         settings=request.settings,
         rng=np.random.default_rng(request.seed),
-        details=graph_details(request.opset, request.rewrites) | dict(details),
+        details={**graph_details(request.opset, request.rewrites), **details},
         memory=results,
-        machine=machine,
+        machine=results.machine,
     ):
         if isinstance(record, ProfileResult):
-            when = {"date": machine["ended"], "seconds": machine["seconds"]}
-            table = replace(record.table, measuring=record.table.measuring | when)
-            yield replace(record, table=table, seconds=float(machine["seconds"]))
+            measuring = replace(record.table.measuring, date=results.ended, seconds=results.seconds)
+            table = replace(record.table, measuring=measuring)
+            yield replace(record, table=table, seconds=float(results.seconds))
         elif isinstance(record, Note):
             yield record
 

@@ -10,6 +10,7 @@ from typing import Any
 from edgenas.latency.kit.script_base import Kit
 from edgenas.latency.kit.script_runners import OrtRunner, Trtexec, ort_info
 from edgenas.portable.calls import MAX_RUNS, RESIDENT_BYTES, CallTimer
+from edgenas.portable.rounds import Visit
 
 
 class OrtBackend:
@@ -58,11 +59,11 @@ class OrtBackend:
         finally:
             self._done(runner)
 
-    def visit(self, net: int, runs: int) -> dict[str, Any]:
-        """Timed calls of one net, in milliseconds."""
+    def visit(self, net: int, runs: int) -> Visit:
+        """Timed calls of one net."""
         runner = self._runner(net)
         try:
-            return {"ms": self.timer.visit(runner, runs), "compute_ms": None}
+            return Visit(self.timer.visit(runner, runs))
         finally:
             self._done(runner)
 
@@ -122,16 +123,16 @@ class TrtexecBackend:
 
     def num_runs(self, net: int) -> int:
         """How many runs a visit has."""
-        samples = self.visit(net, MAX_RUNS)["ms"]
+        samples = self.visit(net, MAX_RUNS).ms
         self.expected_ms = sorted(samples)[len(samples) // 2]
         wanted = int(self.timing["visit_ms"] / max(min(samples), self.period_ms, 1e-6))
         return int(max(self.timing["runs"], min(MAX_RUNS, wanted)))
 
-    def visit(self, net: int, runs: int) -> dict[str, Any]:
-        """Timed queries of one net, in milliseconds."""
+    def visit(self, net: int, runs: int) -> Visit:
+        """Timed queries of one net."""
         idle_ms = max(0.0, self.period_ms - self.expected_ms)
         samples, compute_ms = self.tool.times_ms(self._engine(net), runs, self.timing["warmup_ms"], idle_ms)
-        return {"ms": samples, "compute_ms": compute_ms}
+        return Visit(samples, compute_ms)
 
     def soak(self, net: int, seconds: float) -> Iterator[tuple[float, float]]:
         """Work until ``seconds`` are over, in pieces of a few seconds."""
@@ -139,7 +140,7 @@ class TrtexecBackend:
         while now < seconds:
             now = time.monotonic() - start
             runs = max(MAX_RUNS, int(2000 / max(self.expected_ms, self.period_ms, 0.1)))
-            samples = self.visit(net, runs)["ms"]
+            samples = self.visit(net, runs).ms
             yield now, sorted(samples)[len(samples) // 2]
 
     def close(self) -> None:

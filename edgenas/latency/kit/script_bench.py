@@ -22,7 +22,7 @@ from edgenas.portable.machine import Watches
 from edgenas.portable.memory import remembered
 from edgenas.portable.outside import OutsideError, parse_json, read_regular
 from edgenas.portable.quota import usable_threads
-from edgenas.portable.rounds import REFERENCE, Rounds
+from edgenas.portable.rounds import REFERENCE, Rounds, Visit
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed, write_beside
 
 PLAN_KIND, BENCH_KIND, BENCH_SCHEMA = "edgenas bench plan", "edgenas bench results", 1
@@ -110,11 +110,11 @@ class TurnsVisitor:
         finally:
             runner.close()
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         """Time one file."""
         runner = open_entrant(self.folder, self.reference if net == REFERENCE else self.entrants[net])
         try:
-            return {"ms": self.timer.visit(runner, num_runs), "compute_ms": None}
+            return Visit(self.timer.visit(runner, num_runs))
         finally:
             runner.close()
 
@@ -170,7 +170,7 @@ def bench(folder: Path, output: Path, every_s: float) -> int:
         watch.end(rounds.num_made)
         seconds = remembered(journal, "seconds", lambda: watch.seconds_before + time.monotonic() - start)
         content = {"schema_version": BENCH_SCHEMA, "plan_sha256": canonical_sha256(plan), "tried": results, "seconds": seconds}
-        content.update(machine={**facts, "started": begun, "ended": now()}, memory=journal.found)
+        content.update(machine={**facts, "started": begun, "ended": now()}, memory=journal.values)
     finally:
         journal.close()
     write_beside(output, json.dumps(sealed(BENCH_KIND, content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")

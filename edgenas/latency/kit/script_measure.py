@@ -24,7 +24,7 @@ from edgenas.portable.facts import machine_facts, machine_state
 from edgenas.portable.journal import BusyFileError, JournalFile
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import PrefixedMemory, remembered
-from edgenas.portable.rounds import REFERENCE, Rounds, pause
+from edgenas.portable.rounds import REFERENCE, Rounds, Visit, pause
 from edgenas.portable.sealing import DamagedFileError, sealed, write_beside
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
@@ -90,7 +90,7 @@ class PlannedVisits:
 
     def seconds_timed(self) -> float:
         """Seconds of both sessions so far, over all processes, but for some before a kill."""
-        memory = self.journal.found
+        memory = self.journal.values
         whole = [memory.get(f"session {session} machine") for session in (1, 2)]
         parts = [value for key, value in memory.items() if re.match(r"session \d machine \d", key)]
         if all(whole):
@@ -124,9 +124,10 @@ class SessionVisitor:
         """Wake the device with the reference; how many runs a visit has."""
         return int(self.backend.num_runs(self.reference))
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         """Time the net at a place of the session, or the reference."""
-        return dict(self.backend.visit(self.reference if net == REFERENCE else self.nets[net], num_runs))
+        made: Visit = self.backend.visit(self.reference if net == REFERENCE else self.nets[net], num_runs)
+        return made
 
 
 def open_journal(path: Path, identity: dict[str, Any]) -> JournalFile:
@@ -192,7 +193,7 @@ def measure(asked: argparse.Namespace) -> int:
         journal.close()
         state.update(ended=now(), after=machine_state(), seconds=work.seconds_timed(), visits_made=work.made)
         results = {"schema_version": RESULTS_SCHEMA, "plan_sha256": kit.sha256, "request": request, "seconds": seconds}
-        results.update(info=backend.info(), machine={**facts, **state}, complete=is_complete, memory=journal.found)
+        results.update(info=backend.info(), machine={**facts, **state}, complete=is_complete, memory=journal.values)
         write_beside(output, json.dumps(sealed(RESULTS_KIND, results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.write(f"{output.resolve()}\n")
     say(f"done: edgenas profile --import {output.name}")
@@ -212,7 +213,7 @@ def announce(work: PlannedVisits, visits: int, shape: dict[str, Any], expected_s
     """Say what will be measured, how long it takes, and what of it is done."""
     request, journal, seconds = work.request, work.journal, work.seconds
     if is_begun:
-        say(f"going on after {len(journal.found)} measurements; what a budget left of the plan is decided: to decide anew, delete")
+        say(f"going on after {len(journal.values)} measurements; what a budget left of the plan is decided: to decide anew, delete")
         say(f"{journal.path}")
     is_thin = shape is work.kit.plan["shapes"]["thin"]
     thin = " (only blocks that the others can be interpolated from, to keep the budget)" if is_thin else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
@@ -61,7 +60,7 @@ def device_of(table: LatencyTable) -> str:
     return device_name(table.context.device_kind)
 
 
-def usual(table: LatencyTable) -> dict[str, Any]:
+def usual(table: LatencyTable) -> dict[str, str | int | None]:
     """What a table is of unless somebody asks otherwise; a kit is brought to a device because its ways are other ones."""
     if "kit" in table.context.details:
         return {}

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.graphs.rewriting import rewrite, rewrites_for
 from edgenas.latency.nets import ComponentGraphs, ComposedOnnx, TimingPlan
 from edgenas.latency.timing import Target, cpu_quota, graph_details, usable_cores, usable_threads
+from edgenas.records import Details
 from edgenas.runs import Progress
 from edgenas.runs.background import watched
 from edgenas.spaces import SearchSpace, Task
@@ -92,7 +93,7 @@ class Workshop:
         self._composed = ComposedOnnx(graphs, self._folder, self.rewrites)
 
     @property
-    def graph_details(self) -> dict[str, Any]:
+    def graph_details(self) -> Details:
         """What the context of a table keeps of the graphs."""
         return graph_details(self._composed.graphs.opset, self.rewrites)
 

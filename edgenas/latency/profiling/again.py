@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 from edgenas import __version__
 from edgenas.errors import LatencyTableError
 from edgenas.latency.nets import Chain, components_of, reference_net
-from edgenas.latency.profiling.rows import quantiles_ms
+from edgenas.latency.profiling.rows import bound_net, quantiles_ms
 from edgenas.latency.profiling.visits import SourceBuilder, soak_device
 from edgenas.latency.table import LatencyTable, nets_again, same_timing
 from edgenas.latency.timing import Session, Target, context_of, probe_visit, time_nets
 from edgenas.portable.budget import round_seconds
 from edgenas.portable.memory import Forgetful
+from edgenas.records import BoundNet, CheckedNet, ReferenceCalls, TableSession
 from edgenas.runs import Note, Progress
 from edgenas.spaces import SearchSpace
 
-Rows = Sequence[Mapping[str, Any]]
 AGAIN_SECONDS = 300.0  # that a session takes unless somebody says otherwise
 FEWEST = 12  # nets that are timed whatever the budget
 
@@ -35,7 +34,7 @@ def measure_again(
     rng: np.random.Generator,
     seconds: float = AGAIN_SECONDS,
     prepare: Callable[[Sequence[Chain]], Iterator[Progress]] | None = None,
-) -> Generator[Progress | Note, None, dict[str, Any]]:
+) -> Generator[Progress | Note, None, TableSession]:
     """Time the nets behind a table's bound and its validation nets once more, as often as they were timed, and describe it.
 
     Where they would take longer than ``seconds`` fewer nets are timed, not fewer calls: quantiles of fewer calls are others.
@@ -65,10 +64,11 @@ def measure_again(
     round_s = round_seconds(1, timing.reference_every, probe_visit(target, reference, timing))
     total = len(table.bound_nets) + len(table.checks)
     nets, checks = nets_again(table, min(total, max(FEWEST, int(seconds / (timing.visits * round_s)))))
-    num = len(nets) + len(checks)
+    timed: list[BoundNet | CheckedNet] = [*nets, *checks]
+    num = len(timed)
     part = f"{num} of {total} nets" if num < total else f"{num} nets"
     yield Note(f"timing {part} again, {timing.visits} visits each: about {num * timing.visits * round_s:.0f} s")
-    chains = [components_of(space, space.from_json(row["arch"])[0], table.task) for row in (*nets, *checks)]
+    chains = [components_of(space, space.from_json(net.arch)[0], table.task) for net in timed]
     if prepare is not None:
         yield from prepare(chains)
     soak = table.context.details.get("soak") or {}
@@ -88,29 +88,26 @@ def _timed(records: Iterator[Progress | Session]) -> Generator[Progress, None, S
     raise AssertionError("a series of rounds ends with its session")
 
 
-def _described(table: LatencyTable, session: Session, nets: Rows, checks: Rows, began: str, visits: int) -> dict[str, Any]:
+def _described(
+    table: LatencyTable, session: Session, nets: Sequence[BoundNet], checks: Sequence[CheckedNet], began: str, visits: int
+) -> TableSession:
     level_ms = table.level_ms
+    timed: list[BoundNet | CheckedNet] = [*nets, *checks]
     rows = [
-        {
-            "arch": row["arch"],
-            "predicted_ms": row["predicted_ms"],
-            "measured_ms": timing.relative * level_ms,
-            **quantiles_ms(timing),
-            "n": timing.num_runs,
-        }
-        for row, timing in zip((*nets, *checks), session.timings, strict=True)
+        bound_net(net.arch, net.predicted_ms, timing.relative * level_ms, timing)
+        for net, timing in zip(timed, session.timings, strict=True)
     ]
     calls = session.reference
-    return {
-        "date": began,
-        "seconds": session.seconds,
-        "visits": visits,
-        "runs_per_visit": session.num_runs,
-        "runtime_version": session.info.runtime_version,
-        "speed": calls.median_ms / level_ms,
-        "reference": {**quantiles_ms(calls), "n": calls.num_runs},
-        "machine": dict(session.machine),
-        "details": {**context_of(session.info).details, "edgenas": __version__},
-        "nets": rows[: len(nets)],
-        "checks": rows[len(nets) :],
-    }
+    return TableSession(
+        date=began,
+        seconds=session.seconds,
+        visits=visits,
+        runs_per_visit=session.num_runs,
+        runtime_version=session.info.runtime_version,
+        speed=calls.median_ms / level_ms,
+        reference=ReferenceCalls(**quantiles_ms(calls)._asdict(), n=calls.num_runs),
+        machine=session.machine,
+        details={**context_of(session.info).details, "edgenas": __version__},
+        nets=tuple(rows[: len(nets)]),
+        checks=tuple(rows[len(nets) :]),
+    )

@@ -42,18 +42,18 @@ def closing_notes(table: LatencyTable, settings: MeasuringSettings, timing: Timi
     if timing.visits < settings.timing.visits and settings.seconds is not None:
         text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
         yield Note(text, is_warning=True)
-    seconds = table.measuring["seconds"]
+    seconds = table.measuring.seconds
     if settings.seconds is not None and seconds > OVER * settings.seconds:
         yield Note(
             f"timing took {seconds:.0f} s, the budget was {settings.seconds:g} s: the machine became slower", is_warning=True
         )
     if settings.fps is not None and table.level_ms > 1000 / settings.fps:
         yield Note(
-            f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
+            f"a net of middling size takes {table.level_ms:.3g} ms: too long for {settings.fps:g} frames a second",
             is_warning=True,
         )
-    apart = table.measuring["sessions_apart_seconds"]
-    if apart < APART_S and settings.validation_nets:
+    apart = table.measuring.sessions_apart_seconds
+    if apart is not None and apart < APART_S and settings.validation_nets:
         yield Note(
             f"the two sessions behind the noise floor were {apart:.0f} s apart; `--set profile.pause_min=2` shows slower drifts too"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgenas.latency.profiling.visits import SourceBuilder, made_elsewhere, soak
 from edgenas.latency.table import LatencyTable, space_hash
 from edgenas.latency.timing import SCOPE, Context, Duty, Memory, Target, TimingSettings, context_of, probe_visit
 from edgenas.portable.memory import Forgetful, remembered
+from edgenas.records import Details
 from edgenas.runs import Note, Progress
 from edgenas.spaces import SearchSpace, Task
 
@@ -65,10 +66,10 @@ def profile(
     *,
     settings: MeasuringSettings,
     rng: np.random.Generator,
-    details: Mapping[str, Any] | None = None,
+    details: Details | None = None,
     tracer: Tracer | None = None,
     memory: Memory | None = None,
-    machine: Mapping[str, Any] | None = None,
+    machine: Details | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
     """Measure a latency table; the last record is the `ProfileResult`.
 
@@ -111,7 +112,7 @@ def profile(
     smoothed = target.runtime.device_kind == "cpu"
     table = _table(space, task, plan, measured, settings, timing, context, smoothed=smoothed)
     yield from closing_notes(table, settings, timing)
-    seconds = max(time.perf_counter() - start, float(table.measuring["seconds"]))  # more where another process began
+    seconds = max(time.perf_counter() - start, float(table.measuring.seconds))  # more where another process began
     yield ProfileResult(table, plan.num_nets, seconds)
 
 
@@ -142,13 +143,11 @@ def _shape(
         memory: holds both answers where they were found before.
     """
     visit_seconds = float(remembered(memory, "visit seconds", lambda: probe_visit(target, reference, settings.timing)))
-    found = remembered(memory, "shape", lambda: list(shape_of(settings, *plans, visit_seconds, tracing_s)))
-    return Shape(*found), visit_seconds
+    shape = remembered(memory, "shape", lambda: list(shape_of(settings, *plans, visit_seconds, tracing_s)))
+    return Shape(*shape), visit_seconds
 
 
-def _context(
-    target: Target, settings: MeasuringSettings, info: RunnerInfo, details: Mapping[str, Any], machine: Mapping[str, Any] | None
-) -> Context:
+def _context(target: Target, settings: MeasuringSettings, info: RunnerInfo, details: Details, machine: Details | None) -> Context:
     """Where it was measured: the live runner's words, the duty as its scope, and facts about the machine."""
     scope = Duty(settings.fps, settings.soak_seconds).scope(str(info.details.get("timer", SCOPE)))
     return context_of(info, batch_size=target.batch_size, scope=scope, details=details, machine=machine)
@@ -180,7 +179,7 @@ def _table(
         space_sha256=space_hash(space),
         entries=entries,
         calibration=calibration,
-        validation=validation.as_json(),
+        validation=validation,
         reference=reference_of(plan, measured),
         measuring=measuring_of(space, settings, timing, plan, measured),
         bound_nets=bounding,

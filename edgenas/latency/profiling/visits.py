@@ -14,6 +14,7 @@ from edgenas.latency.profiling.rows import BothSessions
 from edgenas.latency.timing import Memory, PrefixedMemory, Session, Soaked, Target, TimingSettings, soak, time_nets
 from edgenas.portable.memory import remembered
 from edgenas.portable.rounds import pause
+from edgenas.records import MachineFacts
 from edgenas.runs import Note, Progress
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def made_elsewhere(measured: BothSessions, memory: Memory) -> BothSessions:
     """With what went on there in the meantime, as far as it was recorded, instead of here."""
     seen = (memory.recall(f"session {number} machine") for number in (1, 2))
     first, second = (
-        replace(session, machine=dict(value or {})) for session, value in zip((measured.first, measured.second), seen, strict=True)
+        replace(session, machine=MachineFacts.from_json(value or {}))
+        for session, value in zip((measured.first, measured.second), seen, strict=True)
     )
     return BothSessions(first, second, measured.level_ms)
 

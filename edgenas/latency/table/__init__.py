@@ -6,11 +6,12 @@ from edgenas.latency.table.compare import compare_entries, compare_nets, differe
 from edgenas.latency.table.content import machine_problems
 from edgenas.latency.table.drift import SAME_SPEED, Drift, drift_of, nets_to_time, same_timing
 from edgenas.latency.table.entries import Entry, component_json
+from edgenas.latency.table.kinds import slug
 from edgenas.latency.table.later import nets_again, session_of, session_remarks, with_session
 from edgenas.latency.table.merge import merge_tables
 from edgenas.latency.table.remarks import machine_remarks, remarks
 from edgenas.latency.table.store import Fitting, find_tables, load_table, named_table, one_context, shipped_tables, tables_that_fit
-from edgenas.latency.table.table import LatencyTable, slug, space_hash
+from edgenas.latency.table.table import LatencyTable, space_hash
 
 __all__ = [
     "SAME_SPEED",

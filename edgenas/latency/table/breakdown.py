@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -14,52 +12,13 @@ from edgenas.latency.fit import MILLION
 from edgenas.latency.nets import components_of
 from edgenas.latency.table.entries import component_key, entry_keys
 from edgenas.latency.table.table import LatencyTable
+from edgenas.records import BreakdownFacts, PartFacts
 from edgenas.spaces import Genes, SearchSpace
 
 MAX_ROWS = 100_000  # nets among which the smallest, median and largest are looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What some components of a net cost together, calibrated.
-
-    Attributes:
-        stage: counted from 1; None where they are in several stages, and for what a call costs whatever the net.
-        kind: of component, e.g. ``block``; ``frame`` for several kinds that were only timed together; ``call`` for the offset.
-        num: components.
-        ms: milliseconds.
-        share: of the net's milliseconds; below 0 where a calibration's offset is.
-    """
-
-    stage: int | None
-    kind: str
-    num: int
-    ms: float
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Breakdown:
-    """One net's predicted time in parts that add up to it."""
-
-    name: str
-    arch: Mapping[str, Any]
-    predicted_ms: float
-    upper_ms: float
-    parts: tuple[Part, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "name": self.name,
-            "arch": dict(self.arch),
-            "predicted_ms": self.predicted_ms,
-            "upper_ms": self.upper_ms,
-            "parts": [asdict(part) for part in self.parts],
-        }
-
-
-def break_down(table: LatencyTable, space: SearchSpace, genes_G: Genes, name: str) -> Breakdown:
+def break_down(table: LatencyTable, space: SearchSpace, genes_G: Genes, name: str) -> BreakdownFacts:
     """Split the predicted time of the net of one row of genes.
 
     Raises:
@@ -79,10 +38,13 @@ def break_down(table: LatencyTable, space: SearchSpace, genes_G: Genes, name: st
         num, before = sums.get(where, (0, 0.0))
         sums[where] = (num + 1, before + scale * ms + weights_ms * count_params(space, component) / MILLION)
     sums[(None, "call")] = (1, table.calibration.offset_ms)
-    parts = tuple(Part(stage, kind, num, ms, ms / predicted_ms) for (stage, kind), (num, ms) in sums.items())
+    parts = tuple(
+        PartFacts(stage=stage, kind=kind, num=num, ms=ms, share=ms / predicted_ms) for (stage, kind), (num, ms) in sums.items()
+    )
     upper_ms = float(table.upper(space, table.task)(genes_G[None])[0])
     ordered = sorted(parts, key=lambda part: (part.stage is None, part.stage or 0))
-    return Breakdown(name, space.to_json(genes_G), predicted_ms, upper_ms, tuple(ordered))
+    arch = space.to_json(genes_G)
+    return BreakdownFacts(name=name, arch=arch, predicted_ms=predicted_ms, upper_ms=upper_ms, parts=tuple(ordered))
 
 
 def typical_nets(table: LatencyTable, space: SearchSpace, rng: np.random.Generator) -> dict[str, Genes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgenas.latency.fit import kendall_tau
 from edgenas.latency.table.entries import Entry, entry_keys
 from edgenas.latency.table.table import LatencyTable, minor_version
 from edgenas.latency.timing import Context
+from edgenas.records import ContextDifference, Details, EntryComparison, EntryRatio, NetComparison, RatioFacts
 from edgenas.spaces import SearchSpace, unique_rows
 
 KEYS = tuple(field.name for field in fields(Context) if field.name not in ("runtime_version", "details"))
@@ -22,26 +24,7 @@ NUM_NETS = 2000
 UNCOMPARED = ("affinity", "command", "load_average", "temperature_c", "frequency_mhz", "versions", "gpu")
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing in which the contexts of two tables differ.
-
-    Attributes:
-        key: what.
-        first, second: its values.
-        weight: ``refused`` where numbers cannot be mixed, ``warns`` where they may have changed, ``noted`` else.
-    """
-
-    key: str
-    first: Any
-    second: Any
-    weight: Literal["refused", "warns", "noted"]
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.first} and {self.second}"
-
-
-def differences(first: LatencyTable, second: LatencyTable) -> tuple[Difference, ...]:
+def differences(first: LatencyTable, second: LatencyTable) -> tuple[ContextDifference, ...]:
     """Everything in which space, task and context of two tables differ, the weighty first.
 
     A runtime of another major or minor version counts as another runtime; its patch version and the driver only warn.
@@ -51,34 +34,38 @@ def differences(first: LatencyTable, second: LatencyTable) -> tuple[Difference, 
     return tuple(sorted(unequal, key=lambda difference: order.index(difference.weight)))
 
 
-def _of_space(first: LatencyTable, second: LatencyTable) -> Iterator[Difference]:
+def _difference(key: str, first: Any, second: Any, weight: Literal["refused", "warns", "noted"]) -> ContextDifference:
+    return ContextDifference(key=key, first=first, second=second, weight=weight)
+
+
+def _of_space(first: LatencyTable, second: LatencyTable) -> Iterator[ContextDifference]:
     if first.space != second.space:
-        yield Difference("space", first.space, second.space, "refused")
+        yield _difference("space", first.space, second.space, "refused")
     elif first.space_sha256 != second.space_sha256:
-        yield Difference("choices of the space", first.space_sha256[:12], second.space_sha256[:12], "refused")
+        yield _difference("choices of the space", first.space_sha256[:12], second.space_sha256[:12], "refused")
     for key, value in asdict(first.task).items():
         if value != getattr(second.task, key):
-            yield Difference(key, value, getattr(second.task, key), "refused")
+            yield _difference(key, value, getattr(second.task, key), "refused")
 
 
-def _of_context(first: LatencyTable, second: LatencyTable) -> Iterator[Difference]:
+def _of_context(first: LatencyTable, second: LatencyTable) -> Iterator[ContextDifference]:
     for key in KEYS:
         one, other = getattr(first.context, key), getattr(second.context, key)
         if one != other:
-            yield Difference(key, one, other, "refused")
+            yield _difference(key, one, other, "refused")
     one, other = first.context.runtime_version, second.context.runtime_version
     if one != other:
-        yield Difference("runtime_version", one, other, "warns" if minor_version(one) == minor_version(other) else "refused")
+        yield _difference("runtime_version", one, other, "warns" if minor_version(one) == minor_version(other) else "refused")
 
 
-def _of_details(first: LatencyTable, second: LatencyTable) -> Iterator[Difference]:
+def _of_details(first: LatencyTable, second: LatencyTable) -> Iterator[ContextDifference]:
     one, other = _flat(first.context.details), _flat(second.context.details)
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
-            yield Difference(key, one.get(key), other.get(key), "warns" if key == "driver" else "noted")
+            yield _difference(key, one.get(key), other.get(key), "warns" if key == "driver" else "noted")
 
 
-def _flat(details: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(details: Details) -> Details:
     """What of the details is worth comparing; versions by their package, the driver by its name."""
     flat = {key: value for key, value in details.items() if key not in UNCOMPARED}
     versions, gpu = details.get("versions"), details.get("gpu")
@@ -89,65 +76,43 @@ def _flat(details: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-@dataclass(frozen=True, slots=True)
-class Ratios:
-    """A distribution of ratios, second to first."""
-
-    n: int
-    median: float
-    mad: float
-    p5: float
-    p95: float
-    min: float
-    max: float
-
-    @classmethod
-    def of(cls, ratios: NDArray[np.float64]) -> Ratios:
-        """The distribution of at least one ratio."""
-        median, (p5, p95) = float(np.median(ratios)), np.quantile(ratios, [0.05, 0.95])
-        mad = float(np.median(np.abs(ratios - median)))
-        return cls(len(ratios), median, mad, float(p5), float(p95), float(ratios.min()), float(ratios.max()))
+def _ratios(ratios: NDArray[np.float64]) -> RatioFacts:
+    """The distribution of at least one ratio, second to first."""
+    median, (p5, p95) = float(np.median(ratios)), np.quantile(ratios, [0.05, 0.95])
+    mad = float(np.median(np.abs(ratios - median)))
+    least, most = float(ratios.min()), float(ratios.max())
+    return RatioFacts(n=len(ratios), median=median, mad=mad, p5=float(p5), p95=float(p95), min=least, max=most)
 
 
-def compare_entries(first: LatencyTable, second: LatencyTable) -> dict[str, Any]:
-    """How the entries that both have relate.
-
-    Returns:
-        ``ratios`` over all of them, None where there is none; ``largest``: those whose ratio is farthest from the median;
-        ``only_first`` and ``only_second``: how many the other lacks.
-    """
+def compare_entries(first: LatencyTable, second: LatencyTable) -> EntryComparison:
+    """How the entries that both have relate: ratios over all of them, and those whose ratio is farthest from the median."""
     one, other = _by_components(first), _by_components(second)
     both = [key for key in one if key in other and one[key].ms > 0 and other[key].ms > 0]
     ratios = np.array([other[key].ms / one[key].ms for key in both])
-    result: dict[str, Any] = {
-        "ratios": asdict(Ratios.of(ratios)) if len(both) else None,
-        "only_first": len(one.keys() - other.keys()),
-        "only_second": len(other.keys() - one.keys()),
-        "largest": [],
-    }
-    if len(both):
-        away = np.abs(np.log(ratios / np.median(ratios)))
-        result["largest"] = [
-            {
-                "components": list(one[both[at]].components),
-                "first_ms": one[both[at]].ms,
-                "second_ms": other[both[at]].ms,
-                "ratio": float(ratios[at]),
-            }
-            for at in np.argsort(-away, kind="stable")[:MAX_LARGEST]
-        ]
-    return result
+    away = np.abs(np.log(ratios / np.median(ratios))) if both else ratios
+    largest = tuple(
+        EntryRatio(
+            components=one[both[at]].components,
+            first_ms=one[both[at]].ms,
+            second_ms=other[both[at]].ms,
+            ratio=float(ratios[at]),
+        )
+        for at in np.argsort(-away, kind="stable")[:MAX_LARGEST]
+    )
+    return EntryComparison(
+        ratios=_ratios(ratios) if both else None,
+        only_first=len(one.keys() - other.keys()),
+        only_second=len(other.keys() - one.keys()),
+        largest=largest,
+    )
 
 
 def _by_components(table: LatencyTable) -> dict[tuple[str, ...], Entry]:
     return {entry_keys(entry): entry for entry in table.entries}
 
 
-def compare_nets(first: LatencyTable, second: LatencyTable, space: SearchSpace, rng: np.random.Generator) -> dict[str, Any]:
-    """How the predictions of the same nets relate, up to 2000 of the space.
-
-    Returns:
-        ``ratios``, and Kendall's ``kendall_tau``: whether both tables rank the nets alike.
+def compare_nets(first: LatencyTable, second: LatencyTable, space: SearchSpace, rng: np.random.Generator) -> NetComparison:
+    """How the predictions of the same nets relate, up to 2000 of the space, and whether both tables rank them alike.
 
     Raises:
         LatencyTableError: if one of them lacks entries.
@@ -155,4 +120,5 @@ def compare_nets(first: LatencyTable, second: LatencyTable, space: SearchSpace, 
     rows_AG = space.enumerate() if space.cardinality <= NUM_NETS else unique_rows(space.sample(NUM_NETS, rng))
     one = first.to_cost_model(space, first.task)(rows_AG)
     other = second.to_cost_model(space, second.task)(rows_AG)
-    return {"ratios": asdict(Ratios.of(other / one)), "kendall_tau": kendall_tau(one, other)}
+    tau = kendall_tau(one, other)
+    return NetComparison(ratios=_ratios(other / one), kendall_tau=None if math.isnan(tau) else tau)

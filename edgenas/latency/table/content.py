@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from edgenas.latency.fit import Calibration
 from edgenas.latency.table.entries import Entry
@@ -24,66 +24,69 @@ QUANTILE_KEYS = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
 
 
-class TableContent(Protocol):
-    """What is looked into; a `LatencyTable` is one, read from a file, so its types are claims."""
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the file of a table says, before anything of it is believed: the types are claims, too.
 
-    @property
-    def context(self) -> Context:
-        """Where it was measured."""
-        ...
+    Attributes:
+        context: where it was measured.
+        task: classes, channels, resolution.
+        space: name of the search space.
+        space_sha256: hash of its choices.
+        entries: costs before calibration.
+        calibration: how sums of components become milliseconds.
+        validation: how true predictions are.
+        reference: the net that was returned to.
+        measuring: how it was measured.
+        bound_nets: nets that promises come from.
+        bounds: what the file says of these.
+        sessions: later ones.
+    """
 
-    @property
-    def task(self) -> Task:
-        """Classes, channels, resolution."""
-        ...
+    context: Context
+    task: Task
+    space: str
+    space_sha256: str
+    entries: tuple[Entry, ...]
+    calibration: Calibration
+    validation: Any
+    reference: Any
+    measuring: Any
+    bound_nets: tuple[Any, ...]
+    bounds: Any
+    sessions: tuple[Any, ...]
 
-    @property
-    def space(self) -> str:
-        """Name of the search space."""
-        ...
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Claims:
+        """What the object of a file says.
 
-    @property
-    def space_sha256(self) -> str:
-        """Hash of its choices."""
-        ...
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """Costs before calibration."""
-        ...
-
-    @property
-    def calibration(self) -> Calibration:
-        """How sums of components become milliseconds, fitted on whole nets."""
-        ...
-
-    @property
-    def validation(self) -> dict[str, Any]:
-        """The contract's object."""
-        ...
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        """The net that was returned to."""
-        ...
-
-    @property
-    def measuring(self) -> dict[str, Any]:
-        """How it was measured."""
-        ...
-
-    @property
-    def bound_nets(self) -> tuple[dict[str, Any], ...]:
-        """Nets that promises come from."""
-        ...
-
-    @property
-    def sessions(self) -> tuple[dict[str, Any], ...]:
-        """Later ones."""
-        ...
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: if it is none of a table.
+        """
+        promise = content.get("promise", {})
+        return cls(
+            context=Context(**content["context"]),
+            task=Task(**content["task"]),
+            space=content["space"]["name"],
+            space_sha256=content["space"]["sha256"],
+            entries=tuple(Entry(**(e | {"components": tuple(e["components"])})) for e in content["entries"]),
+            calibration=Calibration(**content["calibration"]),
+            validation=content["validation"],
+            reference=content["reference"],
+            measuring=content["measuring"],
+            bound_nets=tuple(map(_with_level, promise.get("nets", ()))),
+            bounds=promise.get("bounds", []),
+            sessions=tuple(content.get("sessions", ())),
+        )
 
 
-def content_problems(table: TableContent) -> list[str]:
+def _with_level(net: Any) -> Any:
+    """A net behind promises with the level that it measured; the first tables with such nets have its median alone."""
+    lacks_level = isinstance(net, dict) and "measured_ms" not in net and "p50_ms" in net
+    return {**net, "measured_ms": net["p50_ms"]} if lacks_level else net
+
+
+def content_problems(table: Claims) -> list[str]:
     """Everything that is wrong with the numbers and types of a table."""
     problems = [*_context_problems(table)]
     confidence = table.calibration.confidence
@@ -104,7 +107,7 @@ def content_problems(table: TableContent) -> list[str]:
     return problems or list(_session_problems(table))
 
 
-def _context_problems(table: TableContent) -> Iterator[str]:
+def _context_problems(table: Claims) -> Iterator[str]:
     context = table.context
     for name in ("device", "device_kind", "runtime", "runtime_version", "precision", "scope"):
         if not isinstance(getattr(context, name), str):
@@ -139,7 +142,7 @@ def _entry_problems(name: str, entry: Entry) -> Iterator[str]:
         yield f"{name}: n is {entry.n!r}"
 
 
-def _row_problems(table: TableContent) -> Iterator[str]:
+def _row_problems(table: Claims) -> Iterator[str]:
     validation = table.validation
     rows = validation.get("rows") if isinstance(validation, Mapping) else None
     if not isinstance(rows, list):
@@ -166,7 +169,7 @@ def _bound_net_problems(name: str, net: Any) -> Iterator[str]:
         yield f"{name} has no arch"
 
 
-def _session_problems(table: TableContent) -> Iterator[str]:
+def _session_problems(table: Claims) -> Iterator[str]:
     """What is wrong with later sessions of a table whose own nets are sound."""
     known = {"nets": table.bound_nets, "checks": table.validation["rows"]}
     of_table = {name: {json.dumps(row["arch"]) for row in rows} for name, rows in known.items()}
@@ -259,12 +262,3 @@ def _is_number(value: Any) -> bool:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
-
-
-def moment_of(text: str) -> datetime | None:
-    """A date of a session; None where it cannot be read."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.astimezone()

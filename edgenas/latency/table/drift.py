@@ -7,9 +7,8 @@ factor corrects the predictions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from edgenas.latency.table.breakdown import typical_nets
 from edgenas.latency.table.table import LatencyTable
 from edgenas.latency.timing import NetTiming, Session, TimingSettings
 from edgenas.percents import numeral, percent
+from edgenas.records import DriftFacts, DriftGate, DriftRow, MachineFacts, RatioFacts
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
 DriftVerdict = Literal["passed", "failed", "undecided"]
@@ -31,18 +31,6 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class DriftGate:
-    """One number with its 95 % interval and what it must not leave."""
-
-    name: str
-    limit: float
-    value: float
-    low: float
-    high: float
-    verdict: DriftVerdict
-
-
-@dataclass(frozen=True, slots=True)
 class Drift:
     """What timing nets again said.
 
@@ -51,15 +39,15 @@ class Drift:
             error of the predictions at the speed of then.
         noise_floor_mape: how much the first and the second half of the visits differ.
         ratios: measured to predicted milliseconds, of every net.
-        rows: per net ``arch``, ``predicted_ms``, ``measured_ms`` (now), ``ratio``, ``error`` (at the speed of then).
-        machine: what else went on, by `machine.summary`.
+        rows: one a net, measured now.
+        machine: what else went on.
     """
 
     gates: tuple[DriftGate, ...]
     noise_floor_mape: float
-    ratios: dict[str, float]
-    rows: tuple[dict[str, Any], ...]
-    machine: dict[str, Any]
+    ratios: RatioFacts
+    rows: tuple[DriftRow, ...]
+    machine: MachineFacts
 
     @property
     def verdict(self) -> DriftVerdict:
@@ -83,9 +71,18 @@ class Drift:
             return f"cannot be judged from so few or so unsteady measurements: {unsteady}; {moved}; {off}"
         return f"no longer holds: {off if error.verdict == 'failed' else moved}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"verdict": self.verdict, "words": self.words, **asdict(self)}
+    @property
+    def facts(self) -> DriftFacts:
+        """All of it, with what it comes to."""
+        return DriftFacts(
+            verdict=self.verdict,
+            words=self.words,
+            gates=self.gates,
+            noise_floor_mape=self.noise_floor_mape,
+            ratios=self.ratios,
+            rows=self.rows,
+            machine=self.machine,
+        )
 
 
 def nets_to_time(table: LatencyTable, space: SearchSpace, num: int, rng: np.random.Generator) -> Genes:
@@ -101,7 +98,7 @@ def nets_to_time(table: LatencyTable, space: SearchSpace, num: int, rng: np.rand
     ends_AG = np.stack([typical["smallest"], typical["largest"]])
     small = space.cardinality <= 50 * num
     drawn_AG = rng.permutation(space.enumerate()) if small else unique_rows(space.sample(50 * num, rng))
-    known = [row["arch"] for row in (*table.checks, *table.measuring.get("calibration_rows", []))]
+    known = [*(net.arch for net in table.checks), *(net.arch for net in table.measuring.calibration_rows or ())]
     taken = [*known, *(space.to_json(genes_G) for genes_G in ends_AG)]
     fresh = [genes_G for genes_G in drawn_AG if space.to_json(genes_G) not in taken]
     return np.stack([*ends_AG, *fresh[: num - 2]])
@@ -110,12 +107,12 @@ def nets_to_time(table: LatencyTable, space: SearchSpace, num: int, rng: np.rand
 def same_timing(table: LatencyTable) -> TimingSettings:
     """As many visits and runs as the table's nets had in one session, since minima of more runs are lower."""
     measuring = table.measuring
-    visits = measuring["visits"] / max(1, len(measuring.get("merged_from", [])))
+    visits = measuring.visits / max(1, len(measuring.merged_from or ()))
     return TimingSettings(
         visits=max(2, round(visits)),
-        runs=measuring["runs_per_visit"],
+        runs=measuring.runs_per_visit,
         visit_ms=0.0,
-        warmup_ms=measuring["warmup_ms"],
+        warmup_ms=measuring.warmup_ms,
     )
 
 
@@ -130,27 +127,27 @@ def drift_of(table: LatencyTable, space: SearchSpace, genes_AG: Genes, session: 
     errors = np.abs(predicted / then - 1.0)
     ratios = now / predicted
     rows = tuple(
-        {
-            "arch": space.to_json(genes_G),
-            "predicted_ms": float(predicted[at]),
-            "measured_ms": float(now[at]),
-            "p95_ms": session.timings[at].quantile_ms(0.95),
-            "ratio": float(ratios[at]),
-            "error": float(errors[at]),
-        }
+        DriftRow(
+            arch=space.to_json(genes_G),
+            predicted_ms=float(predicted[at]),
+            measured_ms=float(now[at]),
+            p95_ms=session.timings[at].quantile_ms(0.95),
+            ratio=float(ratios[at]),
+            error=float(errors[at]),
+        )
         for at, genes_G in enumerate(genes_AG)
     )
     median = float(np.median(ratios))
-    spread = {
-        "n": len(ratios),
-        "median": median,
-        "mad": float(np.median(np.abs(ratios - median))),
-        "min": float(ratios.min()),
-        "max": float(ratios.max()),
-    }
+    spread = RatioFacts(
+        n=len(ratios),
+        median=median,
+        mad=float(np.median(np.abs(ratios - median))),
+        min=float(ratios.min()),
+        max=float(ratios.max()),
+    )
     floor = mape(*(np.array(half) for half in zip(*map(_halves, session.timings), strict=True)))
     gates = (_speed_gate(speed, reference_VR, level_ms), _error_gate(errors, table, floor))
-    return Drift(gates, floor, spread, rows, dict(session.machine))
+    return Drift(gates, floor, spread, rows, session.machine)
 
 
 def _halves(timing: NetTiming) -> tuple[float, float]:
@@ -169,7 +166,8 @@ def _speed_gate(speed: float, reference_VR: Floats, level_ms: float) -> DriftGat
     picks = rng.integers(len(reference_VR), size=(RESAMPLES, len(reference_VR)))
     low, high = np.quantile(np.median(reference_VR[picks].reshape(RESAMPLES, -1), axis=1) / level_ms, [0.025, 0.975])
     slowest = 1 + SAME_SPEED
-    return DriftGate("speed", slowest, speed, float(low), float(high), _within(float(low), float(high), 1 / slowest, slowest))
+    verdict = _within(float(low), float(high), 1 / slowest, slowest)
+    return DriftGate(name="speed", limit=slowest, value=speed, low=float(low), high=float(high), verdict=verdict)
 
 
 def _within(low: float, high: float, least: float, most: float) -> DriftVerdict:
@@ -180,11 +178,9 @@ def _within(low: float, high: float, least: float, most: float) -> DriftVerdict:
 
 def _error_gate(errors: Floats, table: LatencyTable, floor: float) -> DriftGate:
     """Measurements that differ more among themselves than is allowed cannot prove that predictions are off."""
-    known: Sequence[float | None] = [table.validation.get(name) for name in ("mape", "noise_floor_mape")]
+    known = (table.validation.mape, table.validation.noise_floor_mape)
     limit = max(LEAST_ERROR, *(WORSE * value for value in known if value is not None))
-    mean_error = bootstrap_mean(errors)
-    low, high = float(mean_error["low"]), float(mean_error["high"])
-    verdict = _within(low, high, 0.0, limit)
-    return DriftGate(
-        "error", limit, float(mean_error["value"]), low, high, "undecided" if verdict == "failed" and floor > limit else verdict
-    )
+    mean = bootstrap_mean(errors)
+    verdict = _within(mean.low, mean.high, 0.0, limit)
+    verdict = "undecided" if verdict == "failed" and floor > limit else verdict
+    return DriftGate(name="error", limit=limit, value=mean.value, low=mean.low, high=mean.high, verdict=verdict)

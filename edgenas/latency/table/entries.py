@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from edgenas.records import Component
 from edgenas.runs import dump_json, jsonable
 
 
@@ -22,7 +23,7 @@ class Entry:
         raw_ms: before smoothing, None where interpolated.
     """
 
-    components: tuple[dict[str, Any], ...]
+    components: tuple[Component, ...]
     ms: float
     mad_ms: float
     n: int
@@ -30,11 +31,11 @@ class Entry:
     raw_ms: float | None = None
 
 
-def component_json(component: Hashable) -> dict[str, Any]:
+def component_json(component: Hashable) -> Component:
     """A component as readable JSON: its kind and its fields."""
     if not is_dataclass(component) or isinstance(component, type):
         raise TypeError(f"{component!r} is no component")
-    plain: dict[str, Any] = jsonable({"kind": type(component).__name__.removesuffix("Spec")} | asdict(component))
+    plain: Component = jsonable({"kind": type(component).__name__.removesuffix("Spec")} | asdict(component))
     return plain
 
 

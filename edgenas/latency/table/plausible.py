@@ -1,5 +1,5 @@
-"""What a latency table says that cannot be, though every type is right: figures beyond all devices, shares beyond 1, an error that
-its own rows do not have. A hash that fits shows only that nobody changed the file by mistake.
+"""What the file of a latency table says that cannot be, though every type is right: figures beyond all devices, shares beyond 1, an
+error that its own rows do not have. A hash that fits shows only that nobody changed the file by mistake.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from edgenas.latency.fit import Validation
-from edgenas.latency.table.content import MACHINE, TableContent
+import numpy as np
+
+from edgenas.latency.fit import figures_of
+from edgenas.latency.table.content import FIGURES, MACHINE, Claims
 
 MAX_MS = 1e8  # of one call: more than a day
 MAX_NUM = 10**9  # of calls, images, classes, seconds
@@ -21,7 +23,7 @@ QUANTILES = ("min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
 EXACT = 1e-6  # difference between a stated figure and the one that its rows give
 
 
-def implausible(table: TableContent) -> Iterator[str]:
+def implausible(table: Claims) -> Iterator[str]:
     """A line for each thing that no measurement gives, in a table whose types are right."""
     context, calibration = table.context, table.calibration
     texts = (context.device, context.device_kind, context.runtime, context.runtime_version, context.precision, context.scope)
@@ -48,6 +50,7 @@ def implausible(table: TableContent) -> Iterator[str]:
     yield from _session("measuring", table.measuring)
     for number, session in enumerate(table.sessions, 2):
         yield from _session(f"session {number}", session)
+    yield from interval_problems("promise: bound", table.bounds)
 
 
 def _times(owner: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -75,8 +78,10 @@ def _net(owner: str, row: Mapping[str, Any]) -> Iterator[str]:
 def _figures(validation: Mapping[str, Any]) -> Iterator[str]:
     """The stated error against that of the rows, and shares beyond 1."""
     rows: Sequence[Mapping[str, Any]] = validation["rows"]
-    for name, given in Validation(tuple(rows), math.nan).figures().items():
-        stated = validation.get(name)
+    predicted, measured = (np.array([row[key] for row in rows], dtype=np.float64) for key in ("predicted_ms", "measured_ms"))
+    figures = figures_of(predicted, measured)
+    for name in ("num_subnets", "mape", *FIGURES[1:]):
+        stated, given = validation.get(name), getattr(figures, name)
         if stated is not None and not math.isnan(given) and abs(stated - given) > EXACT:
             yield f"validation: {name} is {stated:g}, its rows give {given:g}"
     yield from interval_problems("validation: intervals", validation.get("intervals", {}))

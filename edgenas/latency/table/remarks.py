@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from edgenas.graphs.rewriting import default_rewrites
 from edgenas.latency.table.table import LatencyTable
 from edgenas.percents import percent
+from edgenas.records import MachineFacts
 
 NOISY = 0.04  # noise floor above which the user is told to measure longer
 UNSTEADY = 1.5  # p95 over p50 of the reference net
@@ -23,7 +23,7 @@ def remarks(table: LatencyTable) -> tuple[str, ...]:
         *_graphs(table),
         *_spread(table),
         *_launches(table),
-        *machine_remarks(table.measuring.get("machine", []), table.context.threads),
+        *machine_remarks(table.measuring.machine or (), table.context.threads),
     )
 
 
@@ -39,17 +39,17 @@ def _graphs(table: LatencyTable) -> Iterator[str]:
 
 
 def _spread(table: LatencyTable) -> Iterator[str]:
-    floor, reference = table.validation.get("noise_floor_mape"), table.reference
+    floor, reference = table.validation.noise_floor_mape, table.reference
     if floor is not None and floor > NOISY:
         fact = f"this machine is noisy: two measurements of the same nets differ by {percent(floor)}"
         yield f"{fact}; close other programs, or take more visits"
-    if reference["p95_ms"] > UNSTEADY * reference["p50_ms"]:
-        ratio = reference["p95_ms"] / reference["p50_ms"]
+    if reference.p95_ms > UNSTEADY * reference.p50_ms:
+        ratio = reference.p95_ms / reference.p50_ms
         yield f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more"
 
 
 def _launches(table: LatencyTable) -> Iterator[str]:
-    compute_ms, call_ms = table.reference.get("compute_ms"), table.reference["p50_ms"]
+    compute_ms, call_ms = table.reference.compute_ms, table.reference.p50_ms
     if table.context.device_kind == "cuda" and compute_ms is not None and compute_ms < LAUNCH_BOUND * call_ms:
         yield (
             f"calls are launch-bound: of {call_ms:.3g} ms only {compute_ms:.3g} ms are computation, the rest is launching and "
@@ -57,43 +57,42 @@ def _launches(table: LatencyTable) -> Iterator[str]:
         )
 
 
-def machine_remarks(machines: Sequence[Mapping[str, Any]], threads: int | None) -> Iterator[str]:
+def machine_remarks(machines: Sequence[MachineFacts], threads: int | None) -> Iterator[str]:
     """What else went on while nets were timed.
 
     Args:
-        machines: what was seen in every session, by `machine.summary`.
+        machines: what was seen in every session.
         threads: that nets ran on.
     """
-    sessions = [seen for seen in machines if seen]
+    sessions = [seen for seen in machines if seen.num_cores is not None]  # where somebody looked
     if not sessions:
         return
-    num_cores = min(seen["num_cores"] for seen in sessions)
-    others = _largest(sessions, "other_cores")
+    num_cores = min(seen.num_cores or 0 for seen in sessions)
+    others = _largest(seen.other_cores for seen in sessions)
     if others is not None and others > SHARED:
         wanted = threads if threads is not None else 1
         held = num_cores - others < wanted
         fact = f"other processes used {others:.1f} of {num_cores} core(s) while nets were timed"
         yield f"{fact}: they held a core that the nets needed" if held else f"{fact}; close them and measure again"
-    stolen = _largest(sessions, "steal_share")
+    stolen = _largest(seen.steal_share for seen in sessions)
     if stolen is not None and stolen > STOLEN:
         yield f"the hypervisor gave {percent(stolen)} of these cores' time to other machines while nets were timed"
-    held = _largest(sessions, "quota_events")
-    if held:
-        quota = min(seen["cpu_quota"] for seen in sessions if seen.get("cpu_quota") is not None)
-        fact = f"a quota of {quota:g} cores held this process back {held:.0f} time(s) while nets were timed"
+    held_back = _largest(seen.quota_events for seen in sessions)
+    if held_back:
+        quota = min(seen.cpu_quota for seen in sessions if seen.cpu_quota is not None)
+        fact = f"a quota of {quota:g} cores held this process back {held_back:.0f} time(s) while nets were timed"
         yield f"{fact}: slow calls are the quota's; raise it, or take fewer threads"
-    events = _largest(sessions, "throttle_events")
+    events = _largest(seen.throttle_events for seen in sessions)
     if events:
         yield f"the processor was throttled by heat {events:.0f} time(s) while nets were timed"
-    reasons = sorted({name for seen in sessions for name in (seen.get("gpu") or {}).get("throttle_reasons") or []})
+    reasons = sorted({name for seen in sessions if seen.gpu is not None for name in seen.gpu.throttle_reasons or ()})
     if reasons:
         yield f"the GPU's clocks were held back while nets were timed: {', '.join(reasons)}"
-    governors = {name for seen in sessions for name in seen.get("governors") or []}
+    governors = {name for seen in sessions for name in seen.governors or ()}
     slow = sorted(governors & set(SLOW_GOVERNORS))
     if slow:
         yield f"the frequency governor was {' and '.join(slow)}: short calls may be timed before the clock has risen"
 
 
-def _largest(sessions: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    values = [seen[name] for seen in sessions if seen.get(name) is not None]
-    return max(values) if values else None
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-from bisect import bisect_right
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,14 @@ import numpy as np
 
 from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.fit import APART_H, MILLION, Again, Bound, Calibration, Promise
-from edgenas.latency.table.content import content_problems, moment_of
+from edgenas.latency.fit import MILLION, Again, Bound, Calibration, Promise
+from edgenas.latency.table.content import Claims, content_problems
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
-from edgenas.latency.table.plausible import implausible, interval_problems
-from edgenas.latency.timing import SCOPE, Context
+from edgenas.latency.table.kinds import Kind, kind_of_table, name_of_file
+from edgenas.latency.table.moments import hours_of, moment_of
+from edgenas.latency.table.plausible import implausible
+from edgenas.latency.timing import Context
+from edgenas.records import BoundNet, CheckedNet, ReferenceNet, TableMeasuring, TableSession, TableValidation
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -38,9 +38,9 @@ class LatencyTable:
         space_sha256: of its choices.
         entries: costs before calibration.
         calibration: from whole nets.
-        validation: the contract's object.
-        reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
-        measuring: visits, runs, statistic, nets, seconds, command, date.
+        validation: how true predictions are of nets that fitted nothing.
+        reference: the net that was returned to.
+        measuring: how it was measured, and when.
         bound_nets: nets that fitted nothing, which promises come from; a table without them makes none.
         sessions: later ones, on other hours or days, by `table.later`: the bound nets and validation nets, or a part, once more.
     """
@@ -51,30 +51,27 @@ class LatencyTable:
     space_sha256: str
     entries: tuple[Entry, ...]
     calibration: Calibration
-    validation: dict[str, Any]
-    reference: dict[str, Any]
-    measuring: dict[str, Any]
-    bound_nets: tuple[dict[str, Any], ...] = ()
-    sessions: tuple[dict[str, Any], ...] = ()
+    validation: TableValidation
+    reference: ReferenceNet
+    measuring: TableMeasuring
+    bound_nets: tuple[BoundNet, ...] = ()
+    sessions: tuple[TableSession, ...] = ()
     _sealed: str | None = field(default=None, init=False, repr=False, compare=False)  # of the file that it was read from, as it is
 
     @property
     def file_name(self) -> str:
         """``<device>_<runtime>_<precision>_b<batch>_<space>.json``, with the scope at the end where it is not ``end_to_end``."""
-        context = self.context
-        scope = () if context.scope == SCOPE else (context.scope,)
-        parts = (context.device, context.runtime, context.precision, f"b{context.batch_size}", self.space, *scope)
-        return "_".join(slug(part) for part in parts) + ".json"
+        return name_of_file(self.context, self.space)
 
     @property
     def level_ms(self) -> float:
         """Milliseconds of the reference net: what later measurements are compared with."""
-        return float(self.reference["level_ms"])
+        return float(self.reference.level_ms)
 
     @property
-    def checks(self) -> tuple[Mapping[str, Any], ...]:
+    def checks(self) -> tuple[CheckedNet, ...]:
         """The nets that were measured to see how true predictions are; they fitted nothing."""
-        return tuple(self.validation.get("rows") or ())
+        return self.validation.rows
 
     @property
     def sha256(self) -> str:
@@ -108,25 +105,20 @@ class LatencyTable:
         Raises:
             RunFolderError: if it cannot be written.
         """
-        own, path = self._kind(), folder / self.file_name
+        own, path = self.kind, folder / self.file_name
         details: list[str] = []
         while path.exists() and (other := _kind_of_file(path)) not in (own, None):
             assert other is not None
-            fresh = [text for name, text in self._differences() if own[name] != other[name] and text not in details]
+            fresh = [text for text in own.words_beside(other) if text not in details]
             details += fresh or [self.sha256[: 8 + len(details)]]
             path = folder / f"{'_'.join([Path(self.file_name).stem, *details])}.json"
         self.write(path)
         return path
 
-    def _kind(self) -> dict[str, Any]:
-        context = {str(number): value for number, value in enumerate(self.context.key)}
-        named = {"threads": self.context.threads, "image_px": self.task.image_px, "kit": "kit" in self.context.details}
-        return {**context, **asdict(self.task), "space": self.space_sha256, **named}
-
-    def _differences(self) -> tuple[tuple[str, str], ...]:
-        """What a name says of a table that differs from another in this."""
-        kit = "kit" if "kit" in self.context.details else "no-kit"
-        return ("threads", f"{self.context.threads}-threads"), ("image_px", f"{self.task.image_px}px"), ("kit", kit)
+    @property
+    def kind(self) -> Kind:
+        """What tells it from other tables in a folder."""
+        return kind_of_table(self.context, self.task, self.space_sha256)
 
     def write(self, path: Path) -> None:
         """Write the table into a file of any name.
@@ -156,27 +148,39 @@ class LatencyTable:
         if not intact:
             raise LatencyTableError(f"{path} was edited or damaged: its content does not match its sha256", hint=_HINT)
         try:
-            table = cls(
-                context=Context(**content["context"]),
-                task=Task(**content["task"]),
-                space=content["space"]["name"],
-                space_sha256=content["space"]["sha256"],
-                entries=tuple(Entry(**(e | {"components": tuple(e["components"])})) for e in content["entries"]),
-                calibration=Calibration(**content["calibration"]),
-                validation=content["validation"],
-                reference=content["reference"],
-                measuring=content["measuring"],
-                bound_nets=tuple(map(_with_level, content.get("promise", {}).get("nets", ()))),
-                sessions=tuple(content.get("sessions", ())),
-            )
-            bounds = content.get("promise", {}).get("bounds", [])
-            problems = content_problems(table) or [*implausible(table), *interval_problems("promise: bound", bounds)]
+            claims = Claims.of(content)
+            problems = content_problems(claims) or list(implausible(claims))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
         if problems:
             raise LatencyTableError(f"{path} is not a latency table", problems=problems, hint=_HINT)
+        try:
+            table = cls._of(claims)
+        except RunFolderError as error:
+            raise LatencyTableError(f"{path} is not a latency table", problems=error.problems, hint=_HINT) from error
         object.__setattr__(table, "_sealed", stored)
         return table
+
+    @classmethod
+    def _of(cls, claims: Claims) -> LatencyTable:
+        """The table that a file claims to be.
+
+        Raises:
+            RunFolderError: naming what is of another type than its parts have.
+        """
+        return cls(
+            context=claims.context,
+            task=claims.task,
+            space=claims.space,
+            space_sha256=claims.space_sha256,
+            entries=claims.entries,
+            calibration=claims.calibration,
+            validation=TableValidation.from_json(claims.validation),
+            reference=ReferenceNet.from_json(claims.reference),
+            measuring=TableMeasuring.from_json(claims.measuring),
+            bound_nets=tuple(map(BoundNet.from_json, claims.bound_nets)),
+            sessions=tuple(map(TableSession.from_json, claims.sessions)),
+        )
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
         """Predicted ``latency_ms`` of every architecture of ``space``; unknown where a component was never measured."""
@@ -192,10 +196,9 @@ class LatencyTable:
     @property
     def promise(self) -> Promise:
         """What bounds on quantiles of calls come from."""
-        dates = [moment_of(str(each.get("date"))) for each in (self.measuring, *self.sessions)]
+        dates = [moment_of(str(date)) for date in (self.measuring.date, *(session.date for session in self.sessions))]
         later = tuple(
-            Again(session["nets"], session["checks"], hour)
-            for session, hour in zip(self.sessions, _hours_of(dates)[1:], strict=True)
+            Again(session.nets, session.checks, hour) for session, hour in zip(self.sessions, hours_of(dates)[1:], strict=True)
         )
         known = [moment for moment in dates if moment is not None]
         hours = (max(known) - min(known)).total_seconds() / 3600 if known else math.inf
@@ -289,32 +292,12 @@ class LatencyTable:
         return problems
 
 
-def _with_level(net: Any) -> Any:
-    """A net behind promises with the level that it measured; the first tables with such nets have its median alone."""
-    lacks_level = isinstance(net, dict) and "measured_ms" not in net and "p50_ms" in net
-    return {**net, "measured_ms": net["p50_ms"]} if lacks_level else net
-
-
-def _kind_of_file(path: Path) -> dict[str, Any] | None:
+def _kind_of_file(path: Path) -> Kind | None:
     """The kind of the table in a file; None where it cannot be used."""
     try:
-        return LatencyTable.load(path)._kind()
+        return LatencyTable.load(path).kind
     except LatencyTableError:
         return None
-
-
-def _hours_of(dates: Sequence[datetime | None]) -> tuple[int | None, ...]:
-    """Number of the hour that each of several sessions was in, 0 that of the first; None where its date is not known.
-
-    An hour begins with a session and holds those that follow it by less.
-    """
-    starts: list[datetime] = []
-    for moment in sorted(each for each in dates if each is not None):
-        if not starts or (moment - starts[-1]).total_seconds() >= 3600 * APART_H:
-            starts.append(moment)
-    blocks = [None if each is None else bisect_right(starts, each) - 1 for each in dates]
-    own = blocks[0]
-    return tuple(None if block is None else 0 if block == own else block + 1 for block in blocks)
 
 
 def space_hash(space: SearchSpace) -> str:
@@ -333,8 +316,3 @@ def space_hash(space: SearchSpace) -> str:
 def minor_version(version: str) -> tuple[str, ...]:
     """Major and minor of a version, e.g. of ``1.23.2+cu12``."""
     return tuple(version.split("+")[0].split(".")[:2])
-
-
-def slug(text: str) -> str:
-    """Lower-case letters, digits, dots and dashes, as in file names; never nothing."""
-    return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\((r|tm)\)", " ", text.lower())).strip("-.") or "device"

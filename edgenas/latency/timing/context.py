@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +11,7 @@ from edgenas import __version__
 from edgenas.deploy.contracts import RunnerInfo
 from edgenas.latency.timing.gpu import gpu_state
 from edgenas.portable.facts import machine_facts
+from edgenas.records import Details
 
 SCOPE = "end_to_end"
 _PACKAGES = ("numpy", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "openvino")
@@ -43,7 +44,7 @@ class Context:
     threads: int | None
     scope: str
     spinning: bool | None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -72,8 +73,8 @@ def context_of(
     *,
     batch_size: int = 1,
     scope: str = SCOPE,
-    details: Mapping[str, Any] | None = None,
-    machine: Mapping[str, Any] | None = None,
+    details: Details | None = None,
+    machine: Details | None = None,
 ) -> Context:
     """The context of a live runner on this machine, now.
 
@@ -98,12 +99,12 @@ def context_of(
     )
 
 
-def graph_details(opset: int, rewrites: Sequence[str]) -> dict[str, Any]:
+def graph_details(opset: int, rewrites: Sequence[str]) -> Details:
     """What a context keeps of the graphs that were timed."""
     return {"opset": opset, **({"rewrites": list(rewrites)} if rewrites else {})}
 
 
-def machine_details(device_kind: str) -> dict[str, Any]:
+def machine_details(device_kind: str) -> Details:
     """Processor, governor, affinity, load and versions; on CUDA what NVML says. What cannot be read is left out."""
     details = {**machine_facts(()), "edgenas": __version__, "versions": _versions()}
     return details | ({"gpu": gpu_state()} if device_kind == "cuda" else {})

@@ -9,12 +9,12 @@ and saves loading them at every visit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from edgenas.latency.timing.samples import NetTiming
 from edgenas.latency.timing.target import Target, TimingSettings, stays_loaded
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import Forgetful, Memory
-from edgenas.portable.rounds import REFERENCE, Rounds
+from edgenas.portable.rounds import REFERENCE, Rounds, Visit
+from edgenas.records import UNSEEN, MachineFacts
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Session:
         info: what the reference's live runner says of itself.
         seconds: wall time of the series.
         num_runs: timed runs a visit.
-        machine: what else went on in the meantime, by `machine.summary`.
+        machine: what else went on in the meantime.
     """
 
     timings: tuple[NetTiming, ...]
@@ -50,7 +51,7 @@ class Session:
     info: RunnerInfo
     seconds: float
     num_runs: int
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    machine: MachineFacts = UNSEEN
 
 
 @dataclass(slots=True)
@@ -98,13 +99,13 @@ class _Visitor:
             self._info = runner.info
             return target.timer(self.settings).wake(partial(runner, target.feed(self.reference)))
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         """Time one net."""
         target, source = self.loader.target, self.reference if net == REFERENCE else self.sources[net]
         images_NCHW = target.feed(source)
         with self.loader.runner(net, source) as runner:
             samples_ms = target.timer(self.settings).visit(partial(runner, images_NCHW), num_runs)
-            return {"ms": samples_ms, "compute_ms": runner.compute_ms(images_NCHW)}
+            return Visit(samples_ms, runner.compute_ms(images_NCHW))
 
     def info(self) -> RunnerInfo:
         """What the reference's live runner reports; it is loaded for that where no visit was made."""
@@ -152,10 +153,10 @@ def time_nets(
     finally:
         loader.close()
     seconds = (target.clock() - start) / 1e9 + watch.seconds_before
-    yield _session(rounds, len(sources), info, seconds, watch.end(rounds.num_made))
+    yield _session(rounds, len(sources), info, seconds, MachineFacts.from_json(watch.end(rounds.num_made)))
 
 
-def _session(rounds: Rounds, num_nets: int, info: RunnerInfo, seconds: float, machine: Mapping[str, Any]) -> Session:
+def _session(rounds: Rounds, num_nets: int, info: RunnerInfo, seconds: float, machine: MachineFacts) -> Session:
     """Every net's visits, with the reference's around them."""
     timings, reference = timings_of(rounds, num_nets)
     assert rounds.num_runs is not None
@@ -164,7 +165,7 @@ def _session(rounds: Rounds, num_nets: int, info: RunnerInfo, seconds: float, ma
 
 def timings_of(rounds: Rounds, num_nets: int) -> tuple[tuple[NetTiming, ...], NetTiming]:
     """The runs of every net, by its number, and those of the reference, once all rounds are made."""
-    fastest_V = np.array([min(visit["ms"]) for visit in rounds.beside], dtype=np.float64)
+    fastest_V = np.array([min(visit.ms) for visit in rounds.beside], dtype=np.float64)
     floor_ms = float(fastest_V.min())
     around_V = (fastest_V[:-1] + fastest_V[1:]) / 2  # what is at a reference's number is around the nets after it
     timings = tuple(_net_timing(rounds.visits[net], around_V[rounds.around[net]], floor_ms) for net in range(num_nets))
@@ -183,7 +184,7 @@ def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettin
         runner.close()
 
 
-def _net_timing(visits: Sequence[Mapping[str, Any]], reference_V: NDArray[np.float64], floor_ms: float) -> NetTiming:
-    compute = [visit["compute_ms"] for visit in visits if visit["compute_ms"] is not None]
-    samples_VR = np.array([visit["ms"] for visit in visits], dtype=np.float64)
+def _net_timing(visits: Sequence[Visit], reference_V: NDArray[np.float64], floor_ms: float) -> NetTiming:
+    compute = [visit.compute_ms for visit in visits if visit.compute_ms is not None]
+    samples_VR = np.array([visit.ms for visit in visits], dtype=np.float64)
     return NetTiming(samples_VR, reference_V, floor_ms, np.array(compute, dtype=np.float64))

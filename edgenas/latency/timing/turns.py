@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from edgenas.latency.timing.target import TimingSettings
 from edgenas.portable.calls import CallTimer
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import Forgetful, Memory
-from edgenas.portable.rounds import REFERENCE, Rounds
+from edgenas.portable.rounds import REFERENCE, Rounds, Visit
+from edgenas.records import UNSEEN, MachineFacts
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Turns:
     reference: NetTiming
     num_runs: int
     seconds: float
-    machine: dict[str, Any] = field(default_factory=dict)
+    machine: MachineFacts = UNSEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,13 @@ class _Visitor:
         finally:
             runner.close()
 
-    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+    def visit(self, net: int, num_runs: int) -> Visit:
         """Time one entrant."""
         entrant = self.reference if net == REFERENCE else self.entrants[net]
         runner = entrant.load()
         try:
             samples_ms = self.timer.visit(partial(runner, entrant.images_NCHW), num_runs)
-            return {"ms": samples_ms, "compute_ms": runner.compute_ms(entrant.images_NCHW)}
+            return Visit(samples_ms, runner.compute_ms(entrant.images_NCHW))
         finally:
             runner.close()
 
@@ -156,5 +157,5 @@ def take_turns(
         yield Progress(label, done, settings.visits * len(entrants))
     assert rounds.num_runs is not None
     seconds = (clock() - start) / 1e9 + watch.seconds_before
-    machine = dict(watch.end(rounds.num_made))
+    machine = MachineFacts.from_json(watch.end(rounds.num_made))
     yield Turns(*timings_of(rounds, len(entrants)), rounds.num_runs, seconds, machine)

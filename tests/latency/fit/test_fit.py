@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edgenas.costs import decompose, distinct_components
 from edgenas.latency.fit.calibration import calibrate
 from edgenas.latency.fit.smoothing import smooth
-from edgenas.latency.fit.validation import Validation, bootstrap_mean, kendall_tau, mape
+from edgenas.latency.fit.validation import bootstrap_mean, kendall_tau, mape, validation_of
+from edgenas.records import CheckedNet
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec
 from tests.latency.toy import true_ms
 
@@ -146,13 +147,13 @@ def test_errors_are_computed_as_in_the_textbook() -> None:
     assert math.isnan(kendall_tau(np.array([1.0]), np.array([1.0])))
     assert math.isnan(mape(np.array([]), np.array([])))
     interval = bootstrap_mean(np.array([0.0, 1.0] * 50))
-    assert interval["low"] < 0.5 < interval["high"]
+    assert interval.low < 0.5 < interval.high
 
 
 def test_validation_has_what_the_contract_names() -> None:
     pairs = [(1.0, 1.0), (2.0, 2.08), (3.0, 3.24), (4.0, 5.0)]
-    rows = [{"arch": {}, "predicted_ms": p, "upper_ms": 1.1 * p, "measured_ms": m, "mad_ms": 0.0} for p, m in pairs]
-    found = Validation(tuple(rows), 0.02).as_json()
+    rows = [CheckedNet(arch={}, predicted_ms=p, upper_ms=1.1 * p, measured_ms=m, mad_ms=0.0) for p, m in pairs]
+    found = validation_of(rows, 0.02).as_json()
     assert found["num_subnets"] == 4
     assert (found["within_5"], found["within_10"], found["kendall_tau"]) == (0.5, 0.75, pytest.approx(1.0))
     assert found["noise_floor_mape"] == 0.02

@@ -15,15 +15,18 @@ from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, Promise, nets_needed, profile
 from edgenas.latency.fit.promise import QUANTILES, conformal_factor
 from edgenas.latency.nets.plan import components_of, make_plan
+from edgenas.records import BoundNet
 from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.toy import ToyRuntime, build, true_ms
 
 TASK = PVT_NANO.default_task
 
 
-def nets(ratios: list[float], quantile: str = "p95", runs: int = 40) -> list[dict[str, Any]]:
+def nets(ratios: list[float], quantile: str = "p95", runs: int = 40) -> list[BoundNet]:
     """Nets predicted at 2 ms whose quantile is a ratio of that."""
-    return [{"arch": {}, "predicted_ms": 2.0, f"{quantile}_ms": 2.0 * ratio, "n": runs} for ratio in ratios]
+    plain = BoundNet(arch={}, predicted_ms=2.0, measured_ms=2.0, p50_ms=2.0, p90_ms=2.0, p95_ms=2.0, p99_ms=2.0, n=runs)
+    changes: list[dict[str, Any]] = [{f"{quantile}_ms": 2.0 * ratio} for ratio in ratios]
+    return [replace(plain, **change) for change in changes]
 
 
 def test_coverage_is_what_was_asked_for_within_its_exact_binomial_interval() -> None:
@@ -74,9 +77,9 @@ def test_coverage_and_slack_come_from_other_nets() -> None:
     fitted, checks = nets([1.0 + 0.01 * i for i in range(20)]), nets([1.10, 1.19, 1.30, 1.00])
     found = Promise(fitted, checks).bound("p95", 0.95)
     assert found.factor == pytest.approx(1.19)
-    assert (found.num_nets, found.coverage["value"], found.coverage["n"]) == (20, 0.75, 4)
-    assert found.coverage["low"] == pytest.approx(scipy_stats.beta.ppf(0.025, 3, 2))
-    assert found.slack["value"] == pytest.approx(np.mean([1.19 / r - 1 for r in (1.10, 1.19, 1.30, 1.00)]))
+    assert (found.num_nets, found.coverage.value, found.coverage.n) == (20, 0.75, 4)
+    assert found.coverage.low == pytest.approx(scipy_stats.beta.ppf(0.025, 3, 2))
+    assert found.slack.value == pytest.approx(np.mean([1.19 / r - 1 for r in (1.10, 1.19, 1.30, 1.00)]))
     assert "1.19 x predicted, from 20 nets that fitted nothing; it held for 75.0 % [19.4, 99.4] of 4 other nets" in str(found)
     assert "no net checked it" in str(Promise(fitted, ()).bound("p95", 0.95))
 
@@ -119,8 +122,8 @@ def test_a_profile_promises_quantiles_of_calls(table: LatencyTable) -> None:
         upper = table.upper(PVT_NANO, TASK, bound)(genes_AG)
         assert (call * truth <= upper).mean() >= 0.85
         assert np.median(upper / (call * truth)) < 1.15
-        assert bound.coverage["n"] == 60
-        assert bound.coverage["low"] <= 0.9 <= bound.coverage["high"]
+        assert bound.coverage.n == 60
+        assert bound.coverage.low <= 0.9 <= bound.coverage.high
         np.testing.assert_allclose(upper, bound.factor * table.to_cost_model(PVT_NANO, TASK)(genes_AG))
 
 

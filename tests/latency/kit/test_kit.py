@@ -28,6 +28,7 @@ from edgenas.latency.kit.script_base import Kit, KitError
 from edgenas.latency.kit.script_measure import PlannedVisits, open_journal
 from edgenas.portable.journal import JournalFile
 from edgenas.portable.machine import joined
+from edgenas.records import KitRequest
 from edgenas.runs import jsonable
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
@@ -143,10 +144,10 @@ def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any],
     journal = open_journal(tmp_path / "progress.jsonl", {})
     steps = by_kit(there, planned, unpacked(tmp_path, planned), journal)
     journal.close()
-    assert {"session 1 machine", "session 2 machine", "session 1 machine 0", "session 2 machine 0"} <= journal.found.keys()
-    assert visits_of(journal.found) == visits_of(memory)
+    assert {"session 1 machine", "session 2 machine", "session 1 machine 0", "session 2 machine 0"} <= journal.values.keys()
+    assert visits_of(journal.values) == visits_of(memory)
     if settings.soak_seconds:
-        assert journal.found["soak"]["tenths_ms"] == memory["soak"]["tenths_ms"]
+        assert journal.values["soak"]["tenths_ms"] == memory["soak"]["tenths_ms"]
     assert there.calls == here.calls
     assert [load.chain for load in there.loads] == [load.chain for load in here.loads]
     assert there.clock.now == here.clock.now
@@ -176,9 +177,9 @@ def test_both_go_on_alike_and_wake_the_processor_before_the_first_visit_that_the
         journal.record(key, value)
     by_kit(there, planned, unpacked(tmp_path, planned), journal)
     journal.close()
-    assert visits_of(memory) == visits_of(journal.found) == visits_of(whole)
+    assert visits_of(memory) == visits_of(journal.values) == visits_of(whole)
     assert there.calls == here.calls
-    reference = planned.chains[planned.content["reference"]]
+    reference = planned.chains[planned.content.reference]
     assert (not here.calls) == is_whole
     assert all(chain == reference for chain in here.calls[:8])  # three, and at least five that are timed
 
@@ -192,9 +193,10 @@ def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_pr
     assert table.context.details["kit"]["plan_sha256"] == content["plan_sha256"] == kit_plan(request()).sha256
     assert table.context.details["python"] == content["machine"]["python"]
     assert set(table.context.details["versions"]) == {"numpy", "onnxruntime"}
-    assert table.measuring["date"] == content["machine"]["ended"]
-    assert table.measuring["machine"] == [content["memory"][f"session {number} machine"] for number in (1, 2)]
-    assert table.measuring["machine"][0]["own_cores"] > 0
+    assert table.measuring.date == content["machine"]["ended"]
+    machines = table.measuring.machine or ()
+    assert [seen.as_json() for seen in machines] == [content["memory"][f"session {number} machine"] for number in (1, 2)]
+    assert (machines[0].own_cores or 0) > 0
     # the same visits in the memory of a profile give the same table
     runtime = ToyRuntime(name="onnxruntime-cpu")
     memory = DictMemory(content["memory"])
@@ -226,8 +228,8 @@ def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> Non
     assert content["machine"]["started"] == content["memory"]["begun"]["started"]
     seen = [content["memory"][f"session {number} machine"]["seconds"] for number in (1, 2)]
     assert content["machine"]["seconds"] == pytest.approx(sum(seen))
-    assert imported(tmp_path / "results.json").measuring["seconds"] == pytest.approx(sum(seen))
-    assert imported(tmp_path / "results.json").validation["num_subnets"] == 2
+    assert imported(tmp_path / "results.json").measuring.seconds == pytest.approx(sum(seen))
+    assert imported(tmp_path / "results.json").validation.num_subnets == 2
 
 
 def test_ctrl_c_keeps_what_there_is_and_partial_results_are_refused_with_how_much_is_missing(home: Path, tmp_path: Path) -> None:
@@ -376,7 +378,7 @@ def test_a_journal_of_other_work_or_with_a_damaged_line_is_refused(tmp_path: Pat
     journal.close()
     again = open_journal(path, {"plan": "a"})
     again.close()
-    assert again.found == journal.found
+    assert again.values == journal.values
     with pytest.raises(KitError, match="another kit"):
         open_journal(path, {"plan": "b"})
     lines = path.read_text().splitlines()
@@ -481,7 +483,7 @@ def test_a_request_survives_its_json_and_a_kit_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = request(settings=replace(FEW, fps=30.0, soak_seconds=60.0, seconds=600.0), threads=None)
-    assert Request.from_json(json.loads(json.dumps(asked.as_json())), SMALL) == asked
+    assert Request.of(KitRequest.from_json(json.loads(json.dumps(asked.facts.as_json()))), SMALL) == asked
     monkeypatch.setattr(pack, "MAX_BYTES", 1000)
     from tests.latency.kits import graph
 

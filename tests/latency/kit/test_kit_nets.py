@@ -49,7 +49,7 @@ def put_together(parts: Parts, store: Store) -> onnx.ModelProto:
     kit = Kit.__new__(Kit)
     kit.plan = {"nets": ["net"]}
     kit._weights, kit._constants = Weights(store.num_weights), bytes(store.constants)
-    head, _, kit._pieces = unpacked(_graphs({"net": parts.as_json()}, store.pieces)).partition(b"\n")
+    head, _, kit._pieces = unpacked(_graphs({"net": parts}, store.pieces)).partition(b"\n")
     kit._graphs = json.loads(head)
     data = kit.model(0)
     assert 0 < kit.num_bytes(0) < len(data)

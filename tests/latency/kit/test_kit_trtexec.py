@@ -55,8 +55,8 @@ def test_both_versions_are_asked_for_the_same_measurement(version: str, tmp_path
     assert (context.device, context.device_kind, context.runtime, context.precision) == ("Orin", "cuda", "tensorrt", "fp32")
     assert context.runtime_version == {"10": "10.13.3", "11": "11.4.0"}[version]
     assert (context.scope, context.threads) == ("trtexec", None)
-    assert table.reference["compute_ms"] is not None
-    assert table.reference["compute_ms"] < table.reference["p50_ms"]
+    assert table.reference.compute_ms is not None
+    assert table.reference.compute_ms < table.reference.p50_ms
     assert all(entry.origin == "measured" for entry in table.entries)
     with pytest.raises(LatencyTableError, match="scope: measured on trtexec"):
         table.require_matches(space=TINY, task=TASK, scope="end_to_end")

@@ -134,4 +134,4 @@ def test_a_plan_on_a_gpu_keeps_its_blocks() -> None:
     settings = MeasuringSettings(seconds=0.01, calibration_nets=4, validation_nets=4)
     table = list(profile(PVT_NANO, TASK, runtime.target(), build, settings=settings, rng=np.random.default_rng(0)))[-1].table  # type: ignore[union-attr]
     assert all(entry.origin == "measured" for entry in table.entries)
-    assert table.measuring["visits"] == 2
+    assert table.measuring.visits == 2

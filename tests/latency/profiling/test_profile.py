@@ -22,8 +22,8 @@ from edgenas.latency import (
 )
 from edgenas.latency.fit.smoothing import split_skeletons
 from edgenas.latency.nets.plan import components_of
+from edgenas.latency.table import slug, space_hash
 from edgenas.latency.table.store import Fitting
-from edgenas.latency.table.table import slug, space_hash
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Choice, SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO, BlockSpec
@@ -86,10 +86,10 @@ def test_a_small_space_shares_its_nets_out() -> None:
 
 def test_a_profile_predicts_what_nets_cost(result: ProfileResult) -> None:
     validation = result.table.validation
-    assert validation["num_subnets"] == 20
-    assert validation["mape"] < 0.01
-    assert validation["kendall_tau"] > 0.95
-    assert validation["noise_floor_mape"] < 0.01
+    assert validation.num_subnets == 20
+    assert validation.mape < 0.01
+    assert validation.kendall_tau > 0.95
+    assert validation.noise_floor_mape < 0.01
     genes_AG = PVT_NANO.sample(50, np.random.default_rng(9))
     truth = np.array([sum(map(true_ms, components_of(PVT_NANO, genes_G, TASK))) for genes_G in genes_AG])
     predicted = result.table.to_cost_model(PVT_NANO, TASK)(genes_AG)
@@ -99,11 +99,10 @@ def test_a_profile_predicts_what_nets_cost(result: ProfileResult) -> None:
 
 
 def test_the_table_predicts_what_its_validation_says(table: LatencyTable) -> None:
-    rows = table.validation["rows"]
-    genes_AG = np.concatenate([PVT_NANO.from_json(row["arch"]) for row in rows])
+    genes_AG = np.concatenate([PVT_NANO.from_json(net.arch) for net in table.checks])
     predicted = table.to_cost_model(PVT_NANO, TASK)(genes_AG)
-    np.testing.assert_allclose(predicted, [row["predicted_ms"] for row in rows], rtol=1e-9)
-    np.testing.assert_allclose(table.upper(PVT_NANO, TASK)(genes_AG), [row["upper_ms"] for row in rows], rtol=1e-9)
+    np.testing.assert_allclose(predicted, [net.predicted_ms for net in table.checks], rtol=1e-9)
+    np.testing.assert_allclose(table.upper(PVT_NANO, TASK)(genes_AG), [net.upper_ms for net in table.checks], rtol=1e-9)
 
 
 def test_the_result_has_what_the_contract_names(result: ProfileResult) -> None:
@@ -248,7 +247,7 @@ def test_tables_of_several_contexts_are_not_chosen_from_by_their_age(table: Late
 
 def test_a_table_replaces_only_one_of_its_kind(table: LatencyTable, tmp_path: Path) -> None:
     first = table.save(tmp_path)
-    assert replace(table, reference={**table.reference, "level_ms": 2.0}).save(tmp_path) == first
+    assert replace(table, reference=replace(table.reference, level_ms=2.0)).save(tmp_path) == first
     threaded = replace(table, context=replace(table.context, threads=1))
     assert threaded.save(tmp_path).name == f"{first.stem}_1-threads.json"
     assert threaded.save(tmp_path).name == f"{first.stem}_1-threads.json"
@@ -284,7 +283,7 @@ def test_genes_may_change_what_is_around_the_blocks() -> None:
         space, space.default_task, runtime.target(), build, settings=MeasuringSettings(), rng=np.random.default_rng(0)
     )
     assert isinstance(result, ProfileResult)
-    assert result.table.validation["mape"] < 0.01
+    assert result.table.validation.mape < 0.01
     genes_AG = space.sample(50, np.random.default_rng(9))
     truth = np.array([sum(map(true_ms, components_of(space, genes_G, space.default_task))) for genes_G in genes_AG])
     predicted = result.table.to_cost_model(space, space.default_task)(genes_AG)

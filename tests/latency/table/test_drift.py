@@ -43,9 +43,9 @@ def test_a_table_holds_on_the_machine_it_was_measured_on() -> None:
     drift = again(toy_table(), ToyRuntime(noise=0.02))
     assert gates(drift) == {"speed": "passed", "error": "passed"}
     assert drift.words.startswith("still holds: the machine now takes 1.0")
-    assert drift.ratios["median"] == pytest.approx(1.0, abs=0.02)
-    assert len(drift.rows) == drift.ratios["n"] == 8
-    assert all(row["measured_ms"] > 0 and row["error"] < 0.05 for row in drift.rows)
+    assert drift.ratios.median == pytest.approx(1.0, abs=0.02)
+    assert len(drift.rows) == drift.ratios.n == 8
+    assert all(row.measured_ms > 0 and row.error < 0.05 for row in drift.rows)
 
 
 def test_a_slower_machine_is_told_from_other_costs() -> None:
@@ -53,7 +53,7 @@ def test_a_slower_machine_is_told_from_other_costs() -> None:
     assert gates(drift) == {"speed": "failed", "error": "passed"}
     assert drift.verdict == "failed"
     assert "no longer holds: the machine now takes 1.5" in drift.words
-    assert drift.ratios["median"] == pytest.approx(1.5, rel=0.03)
+    assert drift.ratios.median == pytest.approx(1.5, rel=0.03)
 
 
 def test_costs_that_moved_apart_fail_at_any_speed() -> None:
@@ -76,7 +76,7 @@ def test_nets_are_new_and_reach_both_ends() -> None:
     table = toy_table()
     genes_AG = nets_to_time(table, nano(), 12, np.random.default_rng(0))
     assert len({tuple(genes_G) for genes_G in genes_AG.tolist()}) == 12
-    known = [row["arch"] for row in (*table.validation["rows"], *table.measuring["calibration_rows"])]
+    known = [*(net.arch for net in table.checks), *(net.arch for net in table.measuring.calibration_rows or ())]
     assert not [genes_G for genes_G in genes_AG[2:] if nano().to_json(genes_G) in known]
     everything = table.to_cost_model(nano(), table.task)(nano().enumerate())
     ends = table.to_cost_model(nano(), table.task)(genes_AG[:2])
@@ -86,4 +86,4 @@ def test_nets_are_new_and_reach_both_ends() -> None:
 def test_nets_are_timed_as_often_as_the_tables_own() -> None:
     table = toy_table()
     timing = same_timing(table)
-    assert (timing.visits, timing.runs, timing.visit_ms) == (3, table.measuring["runs_per_visit"], 0.0)
+    assert (timing.visits, timing.runs, timing.visit_ms) == (3, table.measuring.runs_per_visit, 0.0)

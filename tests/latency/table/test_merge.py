@@ -14,7 +14,8 @@ from edgenas.latency.nets.plan import components_of
 from edgenas.latency.table.check import check_table
 from edgenas.latency.table.compare import compare_entries, compare_nets, differences
 from edgenas.latency.table.merge import merge_tables
-from tests.latency.tables import measured, nano, toy_table
+from edgenas.records import FittedNet
+from tests.latency.tables import measured, nano, slower, toy_table
 from tests.latency.toy import ToyRuntime, true_ms
 
 
@@ -29,26 +30,23 @@ def with_details(table: LatencyTable, **details: Any) -> LatencyTable:
 def scaled(table: LatencyTable, times: float) -> LatencyTable:
     """The same nets on a machine that was ``times`` slower throughout."""
 
-    def slower(row: dict[str, Any]) -> dict[str, Any]:
-        return {key: value * times if key.endswith("_ms") and value is not None else value for key, value in row.items()}
-
     entries = tuple(replace(e, ms=e.ms * times, mad_ms=e.mad_ms * times, raw_ms=(e.raw_ms or 0) * times) for e in table.entries)
-    rows = [slower(row) for row in table.measuring["calibration_rows"]]
+    rows = tuple(slower(net, times) for net in table.measuring.calibration_rows or ())
     return replace(
         table,
         entries=entries,
-        reference=slower(table.reference),
+        reference=slower(table.reference, times),
         calibration=replace(table.calibration, offset_ms=table.calibration.offset_ms * times),
-        validation={**table.validation, "rows": [slower(row) for row in table.validation["rows"]]},
-        bound_nets=tuple(slower(row) for row in table.bound_nets),
-        measuring={**table.measuring, "calibration_rows": rows, "date": "2030-01-01T00:00:00+00:00"},
+        validation=replace(table.validation, rows=tuple(slower(net, times) for net in table.checks)),
+        bound_nets=tuple(slower(net, times) for net in table.bound_nets),
+        measuring=replace(table.measuring, calibration_rows=rows, date="2030-01-01T00:00:00+00:00"),
     )
 
 
 def test_equal_tables_have_no_differences() -> None:
     assert [str(d) for d in differences(toy_table(), toy_table(1)) if d.weight != "noted"] == []
     found = compare_nets(toy_table(), toy_table(), nano(), np.random.default_rng(0))
-    assert (found["ratios"]["min"], found["ratios"]["max"], found["kendall_tau"]) == (1.0, 1.0, pytest.approx(1.0))
+    assert (found.ratios.min, found.ratios.max, found.kendall_tau) == (1.0, 1.0, pytest.approx(1.0))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +83,13 @@ def test_ratios_of_entries_tell_which_moved() -> None:
     table = toy_table()
     moved = tuple(replace(e, ms=e.ms * (3.0 if at == 7 else 1.5)) for at, e in enumerate(table.entries[:-1]))
     found = compare_entries(table, replace(table, entries=moved))
-    assert found["ratios"]["median"] == pytest.approx(1.5)
-    assert found["ratios"]["mad"] == pytest.approx(0.0, abs=1e-12)
-    assert (found["ratios"]["max"], found["ratios"]["n"]) == (pytest.approx(3.0), len(moved))
-    assert (found["only_first"], found["only_second"]) == (1, 0)
-    assert found["largest"][0]["components"] == list(table.entries[7].components)
-    assert found["largest"][0]["ratio"] == pytest.approx(3.0)
+    assert found.ratios is not None
+    assert found.ratios.median == pytest.approx(1.5)
+    assert found.ratios.mad == pytest.approx(0.0, abs=1e-12)
+    assert (found.ratios.max, found.ratios.n) == (pytest.approx(3.0), len(moved))
+    assert (found.only_first, found.only_second) == (1, 0)
+    assert found.largest[0].components == table.entries[7].components
+    assert found.largest[0].ratio == pytest.approx(3.0)
 
 
 def test_a_merged_table_is_sound_and_predicts_better_than_its_parts() -> None:
@@ -107,9 +106,9 @@ def test_a_merged_table_is_sound_and_predicts_better_than_its_parts() -> None:
 
     assert error(merged) < np.mean([error(table) for table in tables])
     assert {entry.n for entry in merged.entries} == {4 * entry.n for entry in tables[0].entries}
-    assert merged.measuring["visits"] == sum(table.measuring["visits"] for table in tables)
-    assert [source["sha256"] for source in merged.measuring["merged_from"]] == [table.sha256 for table in tables]
-    assert len(merged.measuring["machine"]) == 8
+    assert merged.measuring.visits == sum(table.measuring.visits for table in tables)
+    assert [source.sha256 for source in merged.measuring.merged_from or ()] == [table.sha256 for table in tables]
+    assert len(merged.measuring.machine or ()) == 8
 
 
 def test_a_table_is_not_counted_twice_in_what_it_was_merged_into() -> None:
@@ -117,19 +116,19 @@ def test_a_table_is_not_counted_twice_in_what_it_was_merged_into() -> None:
     week = merge_tables(tables[:2], nano()).table
     with pytest.raises(LatencyTableError, match="a table is given twice"):
         merge_tables([week, tables[1]], nano())
-    assert len(merge_tables([week, tables[2]], nano()).table.measuring["merged_from"]) == 2
+    assert len(merge_tables([week, tables[2]], nano()).table.measuring.merged_from or ()) == 2
 
 
 def test_levels_are_reconciled_by_the_reference_net() -> None:
     table = toy_table()
     result = merge_tables([table, scaled(table, 1.5)], nano())
-    assert result.table.reference["level_ms"] == pytest.approx(1.25 * table.reference["level_ms"])
+    assert result.table.reference.level_ms == pytest.approx(1.25 * table.reference.level_ms)
     genes_AG = nano().sample(100, np.random.default_rng(0))
     before, after = (t.to_cost_model(nano(), t.task)(genes_AG) for t in (table, result.table))
     np.testing.assert_allclose(after, 1.25 * before, rtol=5e-3)  # twice the visits: blocks are drawn less towards products
     assert any("ran 1.50 times slower" in warning for warning in result.warnings)
-    assert result.table.validation["noise_floor_mape"] == pytest.approx(0.0, abs=1e-9)
-    assert result.table.measuring["date"].startswith("2030")
+    assert result.table.validation.noise_floor_mape == pytest.approx(0.0, abs=1e-9)
+    assert result.table.measuring.date.startswith("2030")
 
 
 def test_weights_are_visits_not_runs() -> None:
@@ -138,17 +137,15 @@ def test_weights_are_visits_not_runs() -> None:
     doubled = replace(
         more,
         entries=tuple(replace(entry, ms=2 * entry.ms, raw_ms=2 * (entry.raw_ms or 0), n=3 * entry.n) for entry in more.entries),
-        measuring={**more.measuring, "visits": 3 * more.measuring["visits"]},
+        measuring=replace(more.measuring, visits=3 * more.measuring.visits),
     )
     block = merge_tables([table, doubled], nano()).table.entries[0]
-    one, other = table.entries[0].ms / table.reference["level_ms"], doubled.entries[0].ms / more.reference["level_ms"]
-    level_ms = (table.reference["level_ms"] + 3 * more.reference["level_ms"]) / 4
+    one, other = table.entries[0].ms / table.reference.level_ms, doubled.entries[0].ms / more.reference.level_ms
+    level_ms = (table.reference.level_ms + 3 * more.reference.level_ms) / 4
     assert block.ms == pytest.approx((one + 3 * other) / 4 * level_ms)
-    long_visits = replace(
-        doubled, measuring={**doubled.measuring, "runs_per_visit": 3 * more.measuring["runs_per_visit"], "visits": 3}
-    )
+    long_visits = replace(doubled, measuring=replace(doubled.measuring, runs_per_visit=3 * more.measuring.runs_per_visit, visits=3))
     assert merge_tables([table, long_visits], nano()).table.entries[0].ms == pytest.approx(
-        (one + other) / 2 * (table.reference["level_ms"] + more.reference["level_ms"]) / 2
+        (one + other) / 2 * (table.reference.level_ms + more.reference.level_ms) / 2
     )
 
 
@@ -170,9 +167,9 @@ def test_what_one_table_measured_is_not_diluted_by_what_another_interpolated() -
 def test_nets_that_one_table_fitted_validate_no_other() -> None:
     one, other = toy_table(1, draws=0), toy_table(2, draws=1)
     merged = merge_tables([one, other], nano()).table
-    fitted = [row["arch"] for table in (one, other) for row in table.measuring["calibration_rows"]]
+    fitted = [net.arch for table in (one, other) for net in table.measuring.calibration_rows or ()]
     assert merged.calibration.num_nets == len({str(arch) for arch in fitted}) == 16
-    held_out = [row["arch"] for row in merged.validation["rows"]]
+    held_out = [net.arch for net in merged.checks]
     assert 8 < len(held_out) <= 16
     assert not [arch for arch in held_out if arch in fitted]
     again = merge_tables([merged, toy_table(5, draws=2)], nano()).table
@@ -202,18 +199,18 @@ def test_what_cannot_be_merged_says_why() -> None:
     table = toy_table()
     with pytest.raises(LatencyTableError, match="given twice"):
         merge_tables([table, table], nano())
-    bare = replace(toy_table(1), measuring={k: v for k, v in toy_table(1).measuring.items() if k != "calibration_rows"})
+    bare = replace(toy_table(1), measuring=replace(toy_table(1).measuring, calibration_rows=None))
     with pytest.raises(LatencyTableError, match="does not hold the nets it was calibrated on"):
         merge_tables([table, bare], nano())
-    other = replace(toy_table(1), reference={**toy_table(1).reference, "components": []})
+    other = replace(toy_table(1), reference=replace(toy_table(1).reference, components=()))
     with pytest.raises(LatencyTableError, match="share no reference net"):
         merge_tables([table, other], nano())
-    nameless = replace(toy_table(1), reference={k: v for k, v in table.reference.items() if k != "components"})
+    nameless = replace(toy_table(1), reference=replace(table.reference, components=None))
     with pytest.raises(LatencyTableError, match="share no reference net"):
         merge_tables([table, nameless], nano())
-    swapped = replace(toy_table(1), validation={**table.validation, "rows": table.validation["rows"]})
-    rows = [{**row, "n": 9} for row in table.validation["rows"]]
-    swapped = replace(swapped, measuring={**swapped.measuring, "calibration_rows": rows})
+    swapped = replace(toy_table(1), validation=table.validation)
+    rows = tuple(FittedNet(arch=net.arch, measured_ms=net.measured_ms, n=9) for net in table.checks)
+    swapped = replace(swapped, measuring=replace(swapped.measuring, calibration_rows=rows))
     with pytest.raises(LatencyTableError, match="no net is left for validation"):
         merge_tables([table, swapped], nano())
 
@@ -222,8 +219,8 @@ def test_on_a_gpu_merged_costs_stay_averages() -> None:
     tables = [with_context(toy_table(seed, noise=0.2), device_kind="cuda", threads=None) for seed in (1, 2)]
     merged = merge_tables(tables, nano()).table
     for mine, first, second in zip(merged.entries, tables[0].entries, tables[1].entries, strict=True):
-        level = merged.reference["level_ms"]
-        expected = (first.ms / tables[0].reference["level_ms"] + second.ms / tables[1].reference["level_ms"]) / 2 * level
+        level = merged.reference.level_ms
+        expected = (first.ms / tables[0].reference.level_ms + second.ms / tables[1].reference.level_ms) / 2 * level
         assert mine.ms == pytest.approx(expected)
 
 
@@ -231,10 +228,10 @@ def test_promises_are_made_again_from_nets_that_fitted_and_checked_nothing() -> 
     one, other = toy_table(1, bound=20), toy_table(2, bound=20, draws=1)
     merged = merge_tables([one, scaled(other, 1.3)], nano()).table
     assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 4
-    archs = [row["arch"] for row in merged.bound_nets]
+    archs = [net.arch for net in merged.bound_nets]
     assert 20 < len(archs) <= 40
-    used = [*merged.measuring["calibration_rows"], *merged.validation["rows"]]
-    assert not [row for row in used if row["arch"] in archs]
+    used = [*(net.arch for net in merged.measuring.calibration_rows or ()), *(net.arch for net in merged.checks)]
+    assert not [arch for arch in used if arch in archs]
     factor = merged.promise.bound("p95", 0.95).factor
     assert factor == pytest.approx(one.promise.bound("p95", 0.95).factor, rel=0.05)
     assert merge_tables([one, toy_table(2)], nano()).table.bound_nets

@@ -8,6 +8,7 @@ import pytest
 from edgenas.graphs.rewriting import default_rewrites
 from edgenas.latency import LatencyTable
 from edgenas.latency.table.remarks import remarks
+from edgenas.records import MachineFacts
 from tests.latency.tables import toy_table
 
 QUIET: dict[str, Any] = {
@@ -21,8 +22,8 @@ QUIET: dict[str, Any] = {
 
 def table(seen: dict[str, Any] | None = None, **changes: Any) -> LatencyTable:
     made = toy_table()
-    sessions = [QUIET, QUIET | (seen or {})]
-    return replace(made, measuring={**made.measuring, "machine": sessions}, **changes)
+    sessions = tuple(map(MachineFacts.from_json, (QUIET, QUIET | (seen or {}))))
+    return replace(made, measuring=replace(made.measuring, machine=sessions), **changes)
 
 
 def test_a_quiet_machine_needs_no_words() -> None:
@@ -56,25 +57,25 @@ def test_unknown_is_no_reproach() -> None:
     unknown = dict.fromkeys(QUIET, None) | {"num_cores": 1, "gpu": {"unknown": "there is no NVML"}}
     assert remarks(table(unknown)) == ()
     made = toy_table()
-    assert remarks(replace(made, measuring={key: value for key, value in made.measuring.items() if key != "machine"})) == ()
+    assert remarks(replace(made, measuring=replace(made.measuring, machine=None))) == ()
 
 
 def test_noise_and_unsteady_calls_are_said() -> None:
     made = toy_table()
-    (text,) = remarks(table(validation=made.validation | {"noise_floor_mape": 0.07}))
+    (text,) = remarks(table(validation=replace(made.validation, noise_floor_mape=0.07)))
     assert "two measurements of the same nets differ by 7.0 %" in text
-    (text,) = remarks(table(reference=made.reference | {"p95_ms": 3 * made.reference["p50_ms"]}))
+    (text,) = remarks(table(reference=replace(made.reference, p95_ms=3 * made.reference.p50_ms)))
     assert "the slowest 5 % take 3.0 times the median" in text
 
 
 def test_calls_that_mostly_launch_and_copy_are_called_launch_bound() -> None:
     made = toy_table()
     on_gpu = replace(made.context, device_kind="cuda", threads=None)
-    reference = made.reference | {"p50_ms": 1.0, "p95_ms": 1.1}
-    (text,) = remarks(table(context=on_gpu, reference=reference | {"compute_ms": 0.2}))
+    reference = replace(made.reference, p50_ms=1.0, p95_ms=1.1)
+    (text,) = remarks(table(context=on_gpu, reference=replace(reference, compute_ms=0.2)))
     assert "launch-bound: of 1 ms only 0.2 ms are computation" in text
-    assert remarks(table(context=on_gpu, reference=reference | {"compute_ms": 0.9})) == ()
-    assert remarks(table(context=on_gpu, reference=reference | {"compute_ms": None})) == ()
+    assert remarks(table(context=on_gpu, reference=replace(reference, compute_ms=0.9))) == ()
+    assert remarks(table(context=on_gpu, reference=replace(reference, compute_ms=None))) == ()
 
 
 def test_a_table_of_other_graphs_than_ship_names_what_it_lacks() -> None:

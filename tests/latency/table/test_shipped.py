@@ -26,8 +26,8 @@ def test_a_shipped_table_is_sound_proven_and_goes_by_its_name(name: str) -> None
     space = get_space(table.space)
     assert path.name == table.file_name
     assert [check.verdict for check in check_table(table, space)] == ["passed"] * 4
-    assert table.validation["num_subnets"] >= 10
-    assert table.validation["mape"] <= max(0.03, 1.2 * table.validation["noise_floor_mape"])
+    assert table.validation.num_subnets >= 10
+    assert table.validation.mape <= max(0.03, 1.2 * table.validation.noise_floor_mape)
     assert len(table.promise.bounds()) == 4
     genes_AG = space.sample(200, np.random.default_rng(0))
     predicted = table.to_cost_model(space, table.task)(genes_AG)

@@ -19,6 +19,7 @@ from edgenas.latency.table.remarks import remarks
 from edgenas.latency.table.store import load_table
 from edgenas.latency.table.table import SCHEMA_VERSION
 from edgenas.recipes.tables import header
+from edgenas.records import EntryCounts
 from edgenas.runs import sha256_json, write_json
 from edgenas.spaces import Choice
 from tests.latency.tables import nano, toy_table
@@ -168,13 +169,13 @@ def test_a_whole_table_passes_every_check() -> None:
     assert [(check.name, check.verdict) for check in checks] == [
         (name, "passed") for name in ("space", "entries", "nets", "predictions")
     ]
-    assert origins(toy_table(), nano()) == {"measured": 45, "interpolated": 0, "missing": 0}
+    assert origins(toy_table(), nano()) == EntryCounts(measured=45, interpolated=0, missing=0)
 
 
 def test_interpolated_entries_count_and_missing_ones_are_named() -> None:
     table = toy_table()
     some = tuple(replace(e, origin="interpolated", n=0, raw_ms=None) if i > 30 else e for i, e in enumerate(table.entries))
-    assert origins(replace(table, entries=some), nano())["interpolated"] == 6
+    assert origins(replace(table, entries=some), nano()).interpolated == 6
     lacking = replace(table, entries=table.entries[:-2])
     found = {check.name: check for check in check_table(lacking, nano())}
     assert found["entries"].verdict == "failed"
@@ -182,7 +183,7 @@ def test_interpolated_entries_count_and_missing_ones_are_named() -> None:
     assert len(found["entries"].problems) == 2
     assert '"kind": "Block"' in found["entries"].problems[0]
     assert found["predictions"].verdict == "not_run"
-    assert origins(lacking, nano())["missing"] == 2
+    assert origins(lacking, nano()).missing == 2
 
 
 def test_an_entry_that_was_made_faster_contradicts_the_stored_predictions() -> None:
@@ -195,7 +196,7 @@ def test_an_entry_that_was_made_faster_contradicts_the_stored_predictions() -> N
 
 def test_an_error_that_was_made_smaller_contradicts_its_rows() -> None:
     table = toy_table()
-    better = replace(table, validation=table.validation | {"mape": table.validation["mape"] / 2})
+    better = replace(table, validation=replace(table.validation, mape=(table.validation.mape or 0) / 2))
     assert [check.verdict for check in check_table(better, nano())] == ["passed", "passed", "passed", "failed"]
 
 
@@ -269,6 +270,6 @@ def test_what_contradicts_the_entries_is_refused_before_anything_rests_on_it(
 
 def test_nets_behind_promises_without_a_level_have_their_median(tmp_path: Path) -> None:
     table = toy_table(bound=20)
-    plain = [{name: value for name, value in net.items() if name != "measured_ms"} for net in table.bound_nets]
+    plain = [{name: value for name, value in net.as_json().items() if name != "measured_ms"} for net in table.bound_nets]
     read = LatencyTable.load(sealed_anew(table, tmp_path / "table.json", "promise", "nets", new=plain))
-    assert [net["measured_ms"] for net in read.bound_nets] == [net["p50_ms"] for net in table.bound_nets]
+    assert [net.measured_ms for net in read.bound_nets] == [net.p50_ms for net in table.bound_nets]

@@ -101,7 +101,7 @@ def test_a_soak_finds_the_settled_speed_and_what_follows_is_timed_at_it() -> Non
     assert soaked["slowdown"] == pytest.approx(1.25, rel=1e-3)
     assert soaked["settled"]
     assert result.table.context.scope == "end_to_end_settled"
-    assert result.table.reference["level_ms"] == pytest.approx(1.25 * cold.table.reference["level_ms"], rel=1e-3)
+    assert result.table.reference.level_ms == pytest.approx(1.25 * cold.table.reference.level_ms, rel=1e-3)
     assert any("1.25 times the time" in note for note in notes)
 
 
