@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgenas.search import EvolutionSettings, LowerLimit, SensitivityFloor, UpperLimit, evolve
     from edgenas.spaces import SearchSpace, Task, get_space
     from edgenas.supernets import build_supernet
-    from edgenas.training.distillation import Objective
+    from edgenas.training.distillation import TrainingLoss
     from edgenas.training.evaluation import SupernetEvaluator, logits, predict
     from edgenas.training.library import extract, train_net, train_supernet
     from edgenas.training.loop import LoopSettings
@@ -50,7 +50,7 @@ _PLACES = {
     "edgenas.search": ("EvolutionSettings", "LowerLimit", "SensitivityFloor", "UpperLimit", "evolve"),
     "edgenas.spaces": ("SearchSpace", "Task", "get_space"),
     "edgenas.supernets": ("build_supernet",),
-    "edgenas.training.distillation": ("Objective",),
+    "edgenas.training.distillation": ("TrainingLoss",),
     "edgenas.training.evaluation": ("SupernetEvaluator", "logits", "predict"),
     "edgenas.training.library": ("extract", "train_net", "train_supernet"),
     "edgenas.training.loop": ("LoopSettings",),
@@ -69,7 +69,6 @@ __all__ = [
     "LoopSettings",
     "LowerLimit",
     "MeasuringSettings",
-    "Objective",
     "Prediction",
     "Predictor",
     "ProfileResult",
@@ -77,6 +76,7 @@ __all__ = [
     "SensitivityFloor",
     "SupernetEvaluator",
     "Task",
+    "TrainingLoss",
     "UpperLimit",
     "build_supernet",
     "cost_models",
@@ -99,10 +99,11 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import a name when it is asked for (PEP 562)."""
-        if name not in _PLACE_OF:
-            raise AttributeError(f"module 'edgenas' has no attribute {name!r}")
         from importlib import import_module
 
+        if name not in _PLACE_OF:
+            find = import_module("edgenas.renamed").forward(__name__, {"Objective": "edgenas:TrainingLoss"}, stacklevel=3)
+            return find(name)
         value = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)
         return value
 

@@ -109,9 +109,9 @@ def build(cls: type[Settings], tables: Mapping[str, Any], *, source: str) -> Set
         if not isinstance(table, Mapping):
             problems.append(f"{name} must be a table")
             continue
-        values, found = _table(table_cls, table, name, known)
-        problems += found
-        if not found:
+        values, problems_there = _table(table_cls, table, name, known)
+        problems += problems_there
+        if not problems_there:
             try:
                 parts[name] = table_cls(**values)
             except ValueError as error:
@@ -177,13 +177,13 @@ def blamed(problems: Sequence[str], given: Mapping[str, Any], flags: Flags) -> l
 
 def _giver(problem: str, given: Mapping[str, Any], flags: Flags) -> str:
     """The flag that a problem is of; nothing where it stands in the file."""
-    found = _SETTING.match(problem)
-    if found is None:
+    match = _SETTING.match(problem)
+    if match is None:
         return ""
-    if found["whole"] is not None:
-        keys = given.get(found["whole"], {})
-        return f"--set {found['whole']}.{next(iter(keys))}" if keys else ""
-    table, key = found["table"], found["key"]
+    whole, table, key = match.group("whole", "table", "key")
+    if whole is not None:
+        keys = given.get(whole, {})
+        return f"--set {whole}.{next(iter(keys))}" if keys else ""
     if key in flags.get(table, {}):
         return _FLAGS.get(f"{table}.{key}", f"--{key.replace('_', '-')}")
     return f"--set {table}.{key}" if key in given.get(table, {}) else ""

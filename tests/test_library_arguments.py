@@ -95,9 +95,9 @@ def test_a_split_that_is_not_there_names_those_there_are(images: Images) -> None
         (lambda: edgenas.LoopSettings(epochs=3, learning_rate=-1.0), "learning_rate is -1"),
         (lambda: edgenas.LoopSettings(epochs=3, learning_rate=float("nan")), "learning_rate is nan"),
         (lambda: edgenas.LoopSettings(3, 1e-3, schedule="cosin"), "did you mean 'cosine'"),  # type: ignore[arg-type]
-        (lambda: edgenas.Objective(kd_weight=2.0), "kd_weight is 2.0; allowed: a number at least 0 and at most 1"),
-        (lambda: edgenas.Objective(kd="sofd"), "did you mean 'soft'"),
-        (lambda: edgenas.Objective(temperature=0.0), "temperature is 0"),
+        (lambda: edgenas.TrainingLoss(kd_weight=2.0), "kd_weight is 2.0; allowed: a number at least 0 and at most 1"),
+        (lambda: edgenas.TrainingLoss(kd="sofd"), "did you mean 'soft'"),
+        (lambda: edgenas.TrainingLoss(temperature=0.0), "temperature is 0"),
         (lambda: edgenas.MeasuringSettings(calibration_nets=0), "calibration_nets is 0"),
         (lambda: edgenas.MeasuringSettings(validation_nets=-2), "validation_nets is -2"),
         (lambda: edgenas.MeasuringSettings(confidence=1.5), "confidence is 1.5"),

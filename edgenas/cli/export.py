@@ -87,10 +87,9 @@ def export(
     """Write the winner for deployment and prove that it still answers the same."""
     from edgenas.cli.runner import execute
 
-    if device is not None and not bench:
-        raise click.UsageError("--device goes with --bench")
-    if device is not None and bench_net:
-        raise click.UsageError("the net itself is timed here alone: leave --bench-net or --device out")
+    if device is not None and (bench_net or not bench):
+        what = "the net itself is timed here alone: leave --bench-net or --device out"
+        raise click.UsageError(what if bench else "--device goes with --bench")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
@@ -103,12 +102,7 @@ def export(
         from edgenas.recipes.export import ExportConfig
         from edgenas.recipes.export import run as recipe
 
-        beside = listed(*extras)
-        asked = ExportConfig(
-            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net),
-            rebuild=rebuild or 1,
-            device=device,
-        )
-        return recipe(asked)
+        written = (formats, precisions, output, require_run, listed(*extras), sign)
+        return recipe(ExportConfig(run, flags, overrides, *written, bench, bench_net, rebuild=rebuild or 1, device=device))
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

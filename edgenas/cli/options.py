@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from edgenas.cli.completion import complete_runs, complete_settings, complete_tables
+from edgenas.cli.completion import complete_classes, complete_runs, complete_settings, complete_tables
 from edgenas.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -138,78 +140,105 @@ def parse_count(flag: str, text: str | None) -> int | None:
     return round(value)
 
 
-def limit_options(function: Function) -> Function:
-    """Limits on costs and the tables that they are predicted by; `limit_settings` and `parse_tables` read them."""
-    for option in reversed(
-        (
-            click.option(
-                "--limit", multiple=True, metavar="LIMIT", help="Any limit, e.g. 'params>=1M', 'latency_ms[NAME]<=5'; repeatable."
-            ),
-            click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
-            click.option("--latency-quantile", type=OneOf(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
-            click.option(
-                "--confidence",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="Of the latency's promise, one-sided [default: 0.95 with a quantile]; of floors on sensitivities, two-sided.",
-            ),
-            click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
-            click.option("--min-params", metavar="N", help="Fewest parameters, e.g. 1M."),
-            click.option("--max-macs", metavar="N", help="Limit on the multiply-accumulates, e.g. 500M."),
-            click.option("--min-macs", metavar="N", help="Fewest multiply-accumulates, e.g. 100M."),
-            click.option(
-                "--max-memory-mb",
-                type=click.FloatRange(min=0, min_open=True),
-                metavar="MB",
-                help="Limit on weights and the largest tensor of an image, fp32.",
-            ),
-            click.option(
-                "--min-throughput",
-                type=click.FloatRange(min=0, min_open=True),
-                metavar="IMAGES_PER_S",
-                help="Fewest images a second, in calls of the table's batch.",
-            ),
-            click.option(
-                "--table",
-                multiple=True,
-                metavar="[NAME=]FILE",
-                shell_complete=complete_tables,
-                help="Latency table; default: the run's newest that fits.",
-            ),
-            click.option(
-                "--allow-foreign-table", is_flag=True, help="Take a table of another device, runtime, precision or batch size."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class LimitFlags:
+    """What `limit_options` were given; of what was not, None or nothing."""
+
+    limit: tuple[str, ...]
+    latency_ms: tuple[str, ...]
+    latency_quantile: str | None
+    confidence: float | None
+    max_params: str | None
+    min_params: str | None
+    max_macs: str | None
+    min_macs: str | None
+    max_memory_mb: float | None
+    min_throughput: float | None
+    table: tuple[str, ...]
+    allow_foreign_table: bool
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Names or files of latency tables, as `parse_tables` reads them."""
+        return parse_tables(self.table)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of ``[search]``; what ``--limit`` says is read where settings are.
+
+        Raises:
+            click.BadParameter: if one cannot be read.
+        """
+        return {
+            "limits": self.limit,
+            "latency_ms": parse_latency(self.latency_ms),
+            "latency_quantile": self.latency_quantile,
+            "confidence": self.confidence,
+            "max_params": parse_count("--max-params", self.max_params),
+            "max_macs": parse_count("--max-macs", self.max_macs),
+            "min_params": parse_count("--min-params", self.min_params),
+            "min_macs": parse_count("--min-macs", self.min_macs),
+            "min_throughput": self.min_throughput,
+            "max_memory_mb": self.max_memory_mb,
+        }
 
 
-def limit_settings(
-    limit: tuple[str, ...],
-    latency_ms: tuple[str, ...],
-    latency_quantile: str | None,
-    confidence: float | None,
-    max_params: str | None,
-    max_macs: str | None,
-    **more: Any,
-) -> dict[str, Any]:
-    """The settings of ``[search]`` that `limit_options` give; what ``--limit`` says is read where settings are.
+_LIMIT_OPTIONS = (
+    click.option(
+        "--limit", multiple=True, metavar="LIMIT", help="Any limit, e.g. 'params>=1M', 'latency_ms[NAME]<=5'; repeatable."
+    ),
+    click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
+    click.option("--latency-quantile", type=OneOf(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
+    click.option(
+        "--confidence",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Of the latency's promise, one-sided [default: 0.95 with a quantile]; of floors on sensitivities, two-sided.",
+    ),
+    click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
+    click.option("--min-params", metavar="N", help="Fewest parameters, e.g. 1M."),
+    click.option("--max-macs", metavar="N", help="Limit on the multiply-accumulates, e.g. 500M."),
+    click.option("--min-macs", metavar="N", help="Fewest multiply-accumulates, e.g. 100M."),
+    click.option(
+        "--max-memory-mb",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MB",
+        help="Limit on weights and the largest tensor of an image, fp32.",
+    ),
+    click.option(
+        "--min-throughput",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="IMAGES_PER_S",
+        help="Fewest images a second, in calls of the table's batch.",
+    ),
+    click.option(
+        "--table",
+        multiple=True,
+        metavar="[NAME=]FILE",
+        shell_complete=complete_tables,
+        help="Latency table; default: the run's newest that fits.",
+    ),
+    click.option("--allow-foreign-table", is_flag=True, help="Take a table of another device, runtime, precision or batch size."),
+)
 
-    ``more`` are its other flags: ``min_params``, ``min_macs``, ``max_memory_mb``, ``min_throughput``.
 
-    Raises:
-        click.BadParameter: if one cannot be read.
-    """
-    return {
-        "limits": limit,
-        "latency_ms": parse_latency(latency_ms),
-        "latency_quantile": latency_quantile,
-        "confidence": confidence,
-        "max_params": parse_count("--max-params", max_params),
-        "max_macs": parse_count("--max-macs", max_macs),
-        **{name: parse_count(f"--{name.replace('_', '-')}", more.pop(name)) for name in ("min_params", "min_macs")},
-        **more,
-    }
+def limit_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Limits on costs and the tables that they are predicted by; the command gets all of them as ``limits``, `LimitFlags`."""
+
+    @wraps(function)
+    def with_limits(**given: Any) -> None:
+        limits = LimitFlags(**{each.name: given.pop(each.name) for each in fields(LimitFlags)})
+        function(limits=limits, **given)
+
+    for option in reversed(_LIMIT_OPTIONS):
+        option(with_limits)
+    return with_limits
+
+
+def floor_option(function: Function) -> Function:
+    """``--min-sensitivity``; `parse_floors` reads it."""
+    words = "Floor of a class's sensitivity, e.g. 8=0.95."
+    return click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", shell_complete=complete_classes, help=words)(
+        function
+    )
 
 
 def parse_latency(texts: tuple[str, ...]) -> float | dict[str, float] | None:

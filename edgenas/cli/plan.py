@@ -8,16 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import (
-    compact,
-    device_option,
-    limit_options,
-    limit_settings,
-    parse_tables,
-    project_options,
-    quick_option,
-    quickly,
-)
+from edgenas.cli.options import LimitFlags, compact, device_option, limit_options, project_options, quick_option, quickly
 
 
 @click.command()
@@ -28,18 +19,7 @@ from edgenas.cli.options import (
 @project_options
 def plan(
     spaces: bool,
-    limit: tuple[str, ...],
-    latency_ms: tuple[str, ...],
-    latency_quantile: str | None,
-    confidence: float | None,
-    max_params: str | None,
-    max_macs: str | None,
-    min_params: str | None,
-    min_macs: str | None,
-    max_memory_mb: float | None,
-    min_throughput: float | None,
-    table: tuple[str, ...],
-    allow_foreign_table: bool,
+    limits: LimitFlags,
     device: str | None,
     quick: bool,
     run: Path,
@@ -53,15 +33,12 @@ def plan(
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
 
-        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
-        more = least | {"max_memory_mb": max_memory_mb}
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
-        flags = compact(search=settings, train={"device": device})
+        flags = compact(search=limits.settings(), train={"device": device})
         chosen = quickly(quick, overrides)
         require_ready(run, flags, chosen)  # before PyTorch is imported
         from edgenas.recipes.plan import PlanConfig
         from edgenas.recipes.plan import run as recipe
 
-        return recipe(PlanConfig(run, flags, chosen, parse_tables(table), allow_foreign_table, spaces))
+        return recipe(PlanConfig(run, flags, chosen, limits.tables, limits.allow_foreign_table, spaces))
 
     execute("plan", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -67,18 +67,9 @@ def predict(
                 raise UsageError("--net chooses among the nets of a run; leave it out beside --artifact")
             sinks: list[Callable[[Sequence[Prediction], Sequence[str]], None]] = [] if spool is None else [_Spool(spool)]
             sinks += [] if csv is None else [_Csv(csv, stack, delimiter)]
-            return recipe(
-                PredictConfig(
-                    artifact if artifact is not None else run,
-                    paths,
-                    net,
-                    batch_size,
-                    Frames(every, frames),
-                    getattr(sys.stdin, "buffer", None),
-                    tuple(sinks),
-                    csv,
-                )
-            )
+            asked, paths_in = artifact if artifact is not None else run, getattr(sys.stdin, "buffer", None)
+            config = PredictConfig(asked, paths, net, batch_size, Frames(every, frames), paths_in, tuple(sinks), csv)
+            return recipe(config)
 
         rows = None if spool is None else _lines(spool)
         execute("predict", start, run=run if artifact is None else None, as_json=as_json, verbose=verbose, rows=rows)

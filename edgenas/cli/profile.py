@@ -73,35 +73,36 @@ def profile(
     """
     from edgenas.cli.runner import execute
 
-    if pack is not None and results is not None:
-        raise click.UsageError("--pack and --import exclude each other")
-    if again and pack is not None:
-        raise click.UsageError("--pack and --again exclude each other")
-    if table is not None and not again:
-        raise click.UsageError("--table goes with --again")
-
     address = None if isinstance(device, str) else device
-    if address is not None and (pack is not None or results is not None):
-        raise click.UsageError("--device ssh://… packs and imports by itself; leave --pack and --import out")
-    if keep and address is None:
-        raise click.UsageError("--keep goes with --device ssh://…")
+    _require_sense(pack, results, address, again=again, has_table=table is not None, keep=keep)
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
         from edgenas.recipes.profile import run as recipe
 
-        settings = {
-            "device": device if address is None else None,
-            "runtime": runtime,
-            "precision": precision,
-            "batch_size": batch_size,
-            "threads": threads,
-            "budget_min": budget,
-            "fps": fps,
-            "soak_min": soak,
-        }
-        return recipe(
-            ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table, address, keep)
-        )
+        here = device if address is None else None
+        session = {"device": here, "runtime": runtime, "precision": precision, "batch_size": batch_size, "threads": threads}
+        flags = compact(profile=session | {"budget_min": budget, "fps": fps, "soak_min": soak})
+        return recipe(ProfileConfig(run, flags, quickly(quick, overrides), pack, results, again, table, address, keep))
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose, quick=quick)
+
+
+def _require_sense(
+    pack: Path | None, results: Path | None, address: Address | None, *, again: bool, has_table: bool, keep: bool
+) -> None:
+    """Refuse flags that contradict each other, or that say nothing without another one.
+
+    Raises:
+        click.UsageError: naming the flags.
+    """
+    if pack is not None and results is not None:
+        raise click.UsageError("--pack and --import exclude each other")
+    if again and pack is not None:
+        raise click.UsageError("--pack and --again exclude each other")
+    if has_table and not again:
+        raise click.UsageError("--table goes with --again")
+    if address is not None and (pack is not None or results is not None):
+        raise click.UsageError("--device ssh://… packs and imports by itself; leave --pack and --import out")
+    if keep and address is None:
+        raise click.UsageError("--keep goes with --device ssh://…")

@@ -10,16 +10,16 @@ import click
 
 from edgenas.cli.completion import complete_classes, complete_formats, complete_sources, complete_spaces
 from edgenas.cli.options import (
+    LimitFlags,
     OneOf,
     compact,
     device_option,
+    floor_option,
     limit_options,
-    limit_settings,
     listed,
     map_label_option,
     parse_floors,
     parse_renames,
-    parse_tables,
     project_options,
     quick_option,
 )
@@ -35,13 +35,7 @@ from edgenas.cli.options import (
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out images that cannot be decoded.")
 @limit_options
-@click.option(
-    "--min-sensitivity",
-    multiple=True,
-    metavar="CLASS=SHARE",
-    shell_complete=complete_classes,
-    help="Floor of a class's sensitivity, e.g. 8=0.95.",
-)
+@floor_option
 @click.option("--baseline/--no-baseline", default=None, help="Also train the best hand-designed net and a plain CNN, and compare.")
 @click.option(
     *("--format", "formats"),
@@ -67,18 +61,7 @@ def run(
     space: str | None,
     image_px: int | None,
     skip_bad_images: bool | None,
-    limit: tuple[str, ...],
-    latency_ms: tuple[str, ...],
-    latency_quantile: str | None,
-    confidence: float | None,
-    max_params: str | None,
-    max_macs: str | None,
-    min_params: str | None,
-    min_macs: str | None,
-    max_memory_mb: float | None,
-    min_throughput: float | None,
-    table: tuple[str, ...],
-    allow_foreign_table: bool,
+    limits: LimitFlags,
     min_sensitivity: tuple[str, ...],
     baseline: bool | None,
     formats: tuple[str, ...],
@@ -104,22 +87,15 @@ def run(
 
         images: dict[str, Any] = {"source": data, "map_label": parse_renames(map_label) or None, "positive": positive}
         images |= {"image_px": image_px, "skip_bad_images": skip_bad_images}
-        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
-        more = least | {"max_memory_mb": max_memory_mb}
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
-        settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None}
-        flags = compact(
-            data=images,
-            space={"name": space},
-            search=settings | {"device": device},
-            train={"device": device},
-            retrain={"baseline": baseline, "device": device},
-        )
+        search = limits.settings() | {"min_sensitivity": parse_floors(min_sensitivity) or None, "device": device}
+        retrain = {"baseline": baseline, "device": device}
+        flags = compact(data=images, space={"name": space}, search=search, train={"device": device}, retrain=retrain)
         names = listed(*formats) or ("onnx",)
         require_runnable(run, flags, overrides, names)  # before PyTorch is imported
         from edgenas.recipes.run import RunConfig
         from edgenas.recipes.run import run as recipe
 
-        return recipe(RunConfig(run, flags, overrides, parse_tables(table), allow_foreign_table, names, until=until, quick=quick))
+        tables = (limits.tables, limits.allow_foreign_table)
+        return recipe(RunConfig(run, flags, overrides, *tables, names, until=until, quick=quick))
 
     execute("run", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -7,23 +7,24 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from edgenas.cli.closing import say_rest
+from edgenas.cli.ranks import take_place
 from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
+if TYPE_CHECKING:
+    from edgenas.report.terminal import Screen
+    from edgenas.runs import Outcome
+
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
-TOGETHER = ("train", "retrain")  # commands that several processes run together; the others are run by the first one alone
-SINGLE = ("run", "demo")  # that refuse to: what they train first is what several processes train together
-SILENCE_S = 5.0
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")  # of libraries
 PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive
 
@@ -99,60 +100,71 @@ def execute(
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
-    from edgenas.runs.place import word
     from edgenas.runs.quick import quick_words, remembering
 
     rank = _rank(command, run=run, as_json=as_json)
-    if rank is not None and rank > 0:
-        _follow_first(start, rank, takes_part=command in TOGETHER)
-    if rank is not None and command not in (*TOGETHER, *SINGLE):
-        _go_alone(command)
+    if rank is not None:
+        take_place(command, start, rank)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
-    try:
+    with _failing(command, stop, screen.warnings, run=run, as_json=as_json):
         with stop.listening(), remembering(folder, command, quick=quick):
             with screen.starting():
                 records = start()
             outcome = screen.follow(records, stop)
         doubt = quick_words(folder, command)
         screen.warnings += [] if doubt is None else [doubt]
-    except EdgeNASError as error:
-        if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
-            _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
-        emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
-        word.say(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
-    except OSError as error:
-        problem = EdgeNASError(
-            f"{error.filename or 'a file'}: {error.strerror or error}",
-            hint="free space, correct permissions or move away what has its name",
-        )
-        emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
-        sys.exit(1)
-    except click.ClickException:
-        raise
-    except Exception as error:
-        logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
-        emit_failure(command, _unforeseen(error), run=run, warnings=screen.warnings, as_json=as_json)
-        sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
     with _told(exit_code):
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure, rows=rows)
         else:
-            require_stdout()
-            screen.show(command, outcome)
-            for path in outcome.outputs.values():
-                say(str(path))
+            _print_tables(command, outcome, screen)
     if not as_json:
         say_rest(command, outcome, folder, doubt)
         if outcome.failure is not None:
             _print_line(outcome.failure)
     sys.exit(exit_code)
+
+
+def _print_tables(command: str, outcome: Outcome[Any], screen: Screen) -> None:
+    """What a person asked for, and the files that hold it."""
+    require_stdout()
+    screen.show(command, outcome)
+    for path in outcome.outputs.values():
+        say(str(path))
+
+
+@contextmanager
+def _failing(command: str, stop: StopRequest, warnings: list[str], *, run: Path | None, as_json: bool) -> Iterator[None]:
+    """Say why the block did not end well, and exit with the status of that; ``warnings`` grow while it runs."""
+    from edgenas.runs.place import word
+
+    try:
+        yield
+    except EdgeNASError as error:
+        if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
+            _interrupted(command, run=run, warnings=warnings, as_json=as_json)
+        emit_failure(command, error, run=run, warnings=warnings, as_json=as_json)
+        word.say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted(command, run=run, warnings=warnings, as_json=as_json)
+    except OSError as error:
+        problem = EdgeNASError(
+            f"{error.filename or 'a file'}: {error.strerror or error}",
+            hint="free space, correct permissions or move away what has its name",
+        )
+        emit_failure(command, problem, run=run, warnings=warnings, as_json=as_json)
+        sys.exit(1)
+    except click.ClickException:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
+        emit_failure(command, _unforeseen(error), run=run, warnings=warnings, as_json=as_json)
+        sys.exit(1)
 
 
 @contextmanager
@@ -193,58 +205,6 @@ def _rank(command: str, *, run: Path | None, as_json: bool) -> int | None:
         emit_failure(command, error, run=run, as_json=as_json)
         sys.exit(error.exit_code)
     return None if place is None else place.rank
-
-
-def _go_alone(command: str) -> None:
-    """Do the work of a command in the first of several processes; the others end by themselves."""
-    from edgenas.runs.place import leave_others
-
-    note(f"edgenas {command} does its work in one process: the first one goes on, the others have ended")
-    leave_others()
-
-
-def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: bool) -> NoReturn:
-    """Take part in what the first process does, in silence; where it fails too, only that one says so.
-
-    Ctrl-C is for the first process, which saves its state; this one ends when it is told to, or when the first one is gone.
-    """
-    if not takes_part:
-        sys.exit(0)
-    told: list[int] = []
-
-    def tell(number: int, frame: object) -> None:
-        """Leave after this step, or when the first process is found to be gone; at once if told again."""
-        if told:
-            sys.exit(128 + number)
-        told.append(number)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, tell)
-    records = start()
-    try:
-        for _ in records:
-            if told and isinstance(records, Generator):
-                records.close()  # this rank's own folder is removed on the way out
-                sys.exit(128 + told[0])
-    except EdgeNASError as error:
-        ends = time.monotonic() + SILENCE_S
-        while not told and time.monotonic() < ends:  # the first process ends all if it has found the same
-            time.sleep(0.1)
-        _say(rank, str(error))
-        sys.exit(error.exit_code)
-    except OSError as error:
-        _say(rank, f"{error.filename or 'a file'}: {error.strerror or error}")
-        sys.exit(1)
-    sys.exit(0)
-
-
-def _say(rank: int, why: str) -> None:
-    """Say why this rank ends, unless another one has said why all do."""
-    from edgenas.runs.place import word
-
-    if not word.was_said():
-        word.say(why)
-        note(f"edgenas: rank {rank}: {why}")
 
 
 def _unforeseen(error: Exception) -> EdgeNASError:

@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from edgenas.cli.completion import complete_classes
 from edgenas.cli.options import (
+    LimitFlags,
     compact,
+    floor_option,
     limit_options,
-    limit_settings,
     parse_floors,
-    parse_tables,
     project_options,
     quick_option,
     quickly,
@@ -23,13 +22,7 @@ from edgenas.cli.options import (
 
 @click.command()
 @limit_options
-@click.option(
-    "--min-sensitivity",
-    multiple=True,
-    metavar="CLASS=SHARE",
-    shell_complete=complete_classes,
-    help="Floor of a class's sensitivity, e.g. 8=0.95.",
-)
+@floor_option
 @click.option("--maximize", multiple=True, metavar="WHAT", help="accuracy, sensitivity:CLASS or a cost; repeatable.")
 @click.option("--minimize", multiple=True, metavar="WHAT", help="A cost: latency_ms, params, macs, ...; repeatable.")
 @click.option("--continue", "continued", is_flag=True, help="Start from what earlier searches evaluated with these weights.")
@@ -40,18 +33,7 @@ from edgenas.cli.options import (
 @quick_option
 @project_options
 def search(
-    limit: tuple[str, ...],
-    latency_ms: tuple[str, ...],
-    latency_quantile: str | None,
-    confidence: float | None,
-    max_params: str | None,
-    max_macs: str | None,
-    min_params: str | None,
-    min_macs: str | None,
-    max_memory_mb: float | None,
-    min_throughput: float | None,
-    table: tuple[str, ...],
-    allow_foreign_table: bool,
+    limits: LimitFlags,
     min_sensitivity: tuple[str, ...],
     maximize: tuple[str, ...],
     minimize: tuple[str, ...],
@@ -72,18 +54,14 @@ def search(
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
 
-        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
-        more = least | {"max_memory_mb": max_memory_mb}
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
-        settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
+        settings = limits.settings() | {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
         settings |= {"maximize": maximize, "minimize": minimize}
         settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
-        flags, tables = compact(search=settings), parse_tables(table)
-        chosen = quickly(quick, overrides)
+        flags, tables, chosen = compact(search=settings), limits.tables, quickly(quick, overrides)
         require_ready(run, flags, chosen, "supernet")  # before PyTorch is imported
         from edgenas.recipes.search import SearchConfig
         from edgenas.recipes.search import run as recipe
 
-        return recipe(SearchConfig(run, flags, chosen, tables, allow_foreign_table, continued, workers, ray_address))
+        return recipe(SearchConfig(run, flags, chosen, tables, limits.allow_foreign_table, continued, workers, ray_address))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

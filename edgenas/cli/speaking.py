@@ -121,7 +121,7 @@ def wrapped(text: str, width: int, indent: int = 0) -> str:
     """
     if width <= indent:
         return text
-    whole = re.sub(r"`[^`\n]+`", lambda found: found.group().replace(" ", _GLUE), text)
+    whole = re.sub(r"`[^`\n]+`", lambda quoted: quoted.group().replace(" ", _GLUE), text)
     lines = []
     for number, line in enumerate(whole.split("\n")):
         start = " " * (len(line) - len(line.lstrip(" ")))

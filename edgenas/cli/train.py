@@ -70,23 +70,12 @@ def train(
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
 
-        flags = compact(
-            teacher={
-                "name": teacher[0] if len(teacher) == 1 else teacher,
-                "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None,
-            },
-            train={
-                "recipe": recipe,
-                "init": init,
-                "epochs": epochs,
-                "latency_ms": latency_ms,
-                "budget_min": budget,
-                "schedule": "wsd" if budget is not None else None,
-                "tensorboard": tensorboard,
-                "device": device,
-            },
-        )
-        chosen = quickly(quick, overrides)
+        name = teacher[0] if len(teacher) == 1 else teacher
+        checkpoint = str(teacher_checkpoint) if teacher_checkpoint is not None else None
+        schedule = "wsd" if budget is not None else None  # a budget's end is not known beforehand
+        settings = {"recipe": recipe, "init": init, "epochs": epochs, "latency_ms": latency_ms, "budget_min": budget}
+        settings |= {"schedule": schedule, "tensorboard": tensorboard, "device": device}
+        flags, chosen = compact(teacher={"name": name, "checkpoint": checkpoint}, train=settings), quickly(quick, overrides)
         require_ready(run, flags, chosen)  # before PyTorch is imported
         from edgenas.recipes.train import TrainConfig
         from edgenas.recipes.train import run as command

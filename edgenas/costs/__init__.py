@@ -8,11 +8,12 @@ from typing import Protocol
 
 from edgenas.costs import autoformer, pit, pvt, pvt_elastic, pvt_mobile, vitas
 from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
-from edgenas.costs.shape import shape_models
+from edgenas.costs.models import CostModels
+from edgenas.costs.shape import ShapeModels, shape_models
 from edgenas.spaces import SearchSpace, Task
 
 
-class Family(Protocol):
+class CostFamily(Protocol):
     """What the module of a family offers."""
 
     def decompose(self, space: SearchSpace, task: Task, /) -> tuple[Term, ...]:
@@ -27,12 +28,12 @@ class Family(Protocol):
         """Numbers in the largest tensor that a component reads as an image or writes for one image."""
         ...
 
-    def cost_models(self, space: SearchSpace, task: Task, /) -> dict[str, CostModel]:
+    def cost_models(self, space: SearchSpace, task: Task, /) -> CostModels:
         """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``."""
         ...
 
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, CostFamily] = {
     "pvt": pvt,
     "pvt_elastic": pvt_elastic,
     "pvt_mobile": pvt_mobile,
@@ -57,24 +58,26 @@ def largest_tensor(space: SearchSpace, component: Hashable) -> int:
     return FAMILIES[space.family].largest_tensor(component)
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``, by the space's family.
 
     They are kept: those of a large space take 70 ms, and a plan asks for each quantity of every space that there is.
     """
-    return dict(_cost_models(space, task))
+    return _cost_models(space, task)
 
 
 @lru_cache(maxsize=64)
-def _cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def _cost_models(space: SearchSpace, task: Task) -> CostModels:
     return FAMILIES[space.family].cost_models(space, task)
 
 
 __all__ = [
     "FAMILIES",
+    "CostFamily",
     "CostModel",
+    "CostModels",
     "Factor",
-    "Family",
+    "ShapeModels",
     "Term",
     "cost_models",
     "count_params",

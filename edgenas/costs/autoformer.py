@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.model import Term
+from edgenas.costs.models import CostModels, counted
 from edgenas.costs.shape import largest_of_tokens
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.autoformer import GEOMETRIES, BlockSpec, EmbedSpec, HeadSpec, block_spec, frame
@@ -126,12 +127,12 @@ def largest_tensor(component: Hashable) -> int:
     raise TypeError(f"{component!r} is no component of an AutoFormer")
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs``, ``reference_macs`` and ``ancestor_macs`` of the space's extracted nets."""
-    terms = decompose(space, task)
-    return {
-        "params": sum_of_components("params", "params", terms, count_params),
-        "macs": sum_of_components("macs", "MACs", terms, count_macs),
-        "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_reference_macs),
-        "ancestor_macs": sum_of_components("ancestor_macs", "MACs", terms, count_ancestor_macs),
-    }
+    return counted(
+        decompose(space, task),
+        params=count_params,
+        macs=count_macs,
+        reference_macs=count_reference_macs,
+        ancestor_macs=count_ancestor_macs,
+    )

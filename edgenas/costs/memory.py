@@ -52,7 +52,7 @@ class Largest:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryCost:
     """``memory_mb`` of any architecture of a space: fp32 weights and the largest tensor of one image, in 10^6 bytes.
 
     Attributes:
@@ -81,7 +81,7 @@ class Memory:
         return CostModel("params", "params", factors, self.params.scale, self.params.offset), numbers - least
 
 
-def memory(terms: Sequence[Term], params: CostModel, largest_tensor: Callable[[Hashable], int]) -> Memory:
+def memory(terms: Sequence[Term], params: CostModel, largest_tensor: Callable[[Hashable], int]) -> MemoryCost:
     """The memory of a space's nets.
 
     Args:
@@ -107,7 +107,7 @@ def memory(terms: Sequence[Term], params: CostModel, largest_tensor: Callable[[H
         same = joined.get(genes)
         joined[genes] = table if same is None else np.maximum(same, table)
     floor = max(float(table.min()) for table in joined.values())
-    return Memory(params, Largest(tuple((genes, table) for genes, table in joined.items() if table.max() >= floor)))
+    return MemoryCost(params, Largest(tuple((genes, table) for genes, table in joined.items() if table.max() >= floor)))
 
 
 def _varying(genes: tuple[int, ...], table: NDArray[np.float64]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
@@ -118,4 +118,4 @@ def _varying(genes: tuple[int, ...], table: NDArray[np.float64]) -> tuple[tuple[
     return genes, table
 
 
-__all__ = ["Largest", "Memory", "memory"]
+__all__ = ["Largest", "MemoryCost", "memory"]

@@ -7,7 +7,8 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.model import Term
+from edgenas.costs.models import CostModels, counted
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pvt import (
     GEOMETRIES,
@@ -144,11 +145,6 @@ def _largest_of_block(block: BlockSpec) -> int:
     return max(of_tokens, reduced, 2 * keys * block.qkv_dim, block.num_heads * tokens * keys)
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets."""
-    terms = decompose(space, task)
-    return {
-        "params": sum_of_components("params", "params", terms, count_params),
-        "macs": sum_of_components("macs", "MACs", terms, count_macs),
-        "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_reference_macs),
-    }
+    return counted(decompose(space, task), params=count_params, macs=count_macs, reference_macs=count_reference_macs)

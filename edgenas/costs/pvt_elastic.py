@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.model import Term
+from edgenas.costs.models import CostModels, counted
 from edgenas.costs.pvt import count_macs, count_params, count_reference_macs, largest_tensor
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.base import RESOLUTION
@@ -70,14 +71,9 @@ def _block(space: SearchSpace, stage: int, block: int) -> Term:
     return _term(space, (*genes, f"{at}.blocks[{block}].mlp_ratio"), components)
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets."""
-    terms = decompose(space, task)
-    return {
-        "params": sum_of_components("params", "params", terms, count_params),
-        "macs": sum_of_components("macs", "MACs", terms, count_macs),
-        "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_reference_macs),
-    }
+    return counted(decompose(space, task), params=count_params, macs=count_macs, reference_macs=count_reference_macs)
 
 
 __all__ = ["cost_models", "count_params", "decompose", "largest_tensor"]

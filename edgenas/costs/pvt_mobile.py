@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.model import Term, sum_of_components
+from edgenas.costs.models import CostModels
 from edgenas.costs.pvt_mobile_star import star_largest_tensor, star_macs, star_params
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.base import RESOLUTION
@@ -203,15 +204,15 @@ def largest_tensor(component: Hashable) -> int:
     return convs
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets; averages before keys are free in both."""
     terms = decompose(space, task)
     macs = sum_of_components("macs", "MACs", terms, count_macs)
-    return {
-        "params": sum_of_components("params", "params", terms, count_params),
-        "macs": macs,
-        "reference_macs": replace(macs, name="reference_macs"),
-    }
+    return CostModels(
+        params=sum_of_components("params", "params", terms, count_params),
+        macs=macs,
+        reference_macs=replace(macs, name="reference_macs"),
+    )
 
 
 __all__ = ["cost_models", "count_macs", "count_params", "decompose", "largest_tensor"]

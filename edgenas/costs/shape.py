@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 
 from edgenas.costs.model import CostModel, Term, sum_of_components
 
 INNER = ("qkv_dim", "mlp_hidden")  # features of a token inside a block
 
 
-def shape_models(terms: tuple[Term, ...]) -> dict[str, CostModel]:
-    """``depth``, the blocks of a net, and ``inner_dims``, their inner features added up.
+@dataclass(frozen=True, slots=True, eq=False)
+class ShapeModels:
+    """The shape of a space's nets.
+
+    Attributes:
+        depth: blocks of a net.
+        inner_dims: their inner features, added up.
+    """
+
+    depth: CostModel
+    inner_dims: CostModel
+
+
+def shape_models(terms: tuple[Term, ...]) -> ShapeModels:
+    """How deep and how wide inside a space's nets are.
 
     Args:
         terms: from the family's decomposition; its blocks are the components whose type's name has ``Block`` in it.
     """
-    return {
-        "depth": sum_of_components("depth", "blocks", terms, lambda component: float(is_block(component))),
-        "inner_dims": sum_of_components("inner_dims", "features", terms, _inner),
-    }
+    return ShapeModels(
+        depth=sum_of_components("depth", "blocks", terms, lambda component: float(is_block(component))),
+        inner_dims=sum_of_components("inner_dims", "features", terms, _inner),
+    )
 
 
 def is_block(component: Hashable) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenas.costs import autoformer
 from edgenas.costs.model import CostModel, Factor, Term
+from edgenas.costs.models import CostModels
 from edgenas.costs.shape import largest_of_tokens
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.autoformer import HeadSpec
@@ -101,11 +102,14 @@ def largest_tensor(component: Hashable) -> int:
     return largest_of_tokens(component.grid, component.embed_dim, component.qkv_dim, component.num_heads, component.mlp_hidden)
 
 
-def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def cost_models(space: SearchSpace, task: Task) -> CostModels:
     """``params``, ``macs``, ``reference_macs`` and ``ancestor_macs`` of the space's extracted nets."""
-    counts = {"params": count_params, "macs": count_macs, "reference_macs": count_macs, "ancestor_macs": count_ancestor_macs}
-    units = {"params": "params"}
-    return {name: _model(space, task, name, units.get(name, "MACs"), count) for name, count in counts.items()}
+    return CostModels(
+        params=_model(space, task, "params", "params", count_params),
+        macs=_model(space, task, "macs", "MACs", count_macs),
+        reference_macs=_model(space, task, "reference_macs", "MACs", count_macs),
+        ancestor_macs=_model(space, task, "ancestor_macs", "MACs", count_ancestor_macs),
+    )
 
 
 def _model(space: SearchSpace, task: Task, name: str, unit: str, count: Callable[[Hashable], int]) -> CostModel:

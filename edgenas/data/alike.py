@@ -15,22 +15,22 @@ _NAMED = 3  # examples in a warning
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenImages:
     """What images show: a hash of every picture, and pairs that are nearly the same."""
 
     shown: Sequence[str]
     near: Sequence[NearPair]
 
-    def only(self, kept: Sequence[int]) -> Seen:
+    def only(self, kept: Sequence[int]) -> SeenImages:
         """The same of some images; a pair whose image goes is one of another image that shows just the same."""
         shown = [self.shown[position] for position in kept]
         place = {picture: at for at, picture in reversed(list(enumerate(shown)))}
         pairs = ((place.get(self.shown[pair.first]), place.get(self.shown[pair.second]), pair.difference) for pair in self.near)
         left = [NearPair(min(one, two), max(one, two), diff) for one, two, diff in pairs if one is not None and two is not None]
-        return Seen(shown, left)
+        return SeenImages(shown, left)
 
 
-def near_warning(source: ImageSource, seen: Seen, near: NearDuplicates, overlaps: Sequence[Overlap]) -> str:
+def near_warning(source: ImageSource, seen: SeenImages, near: NearDuplicates, overlaps: Sequence[Overlap]) -> str:
     """What is nearly the same, and whether it lies in one split."""
     ids = source.ids
     line = f"{replace(near, pairs=tuple(seen.near))}"
@@ -42,7 +42,7 @@ def near_warning(source: ImageSource, seen: Seen, near: NearDuplicates, overlaps
     return f"{line}, kept in one split: {some(examples)}"
 
 
-def alike(source: ImageSource, seen: Seen) -> list[Problem]:
+def alike(source: ImageSource, seen: SeenImages) -> list[Problem]:
     """Images that show what another one shows, wholly or nearly, and where they went."""
     ids, parts, rows = source.ids, source.published_split, []
     first: dict[str, int] = {}
@@ -59,7 +59,7 @@ def alike(source: ImageSource, seen: Seen) -> list[Problem]:
     return rows
 
 
-def joined_patients(source: ImageSource, seen: Seen) -> str:
+def joined_patients(source: ImageSource, seen: SeenImages) -> str:
     """Which patients stay in one split together because they share a picture, wholly or nearly; empty where none do."""
     groups, parts = source.groups, source.published_split
     if groups is None:

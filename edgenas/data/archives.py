@@ -64,10 +64,10 @@ class Archives:
 
 def _times(path: Path) -> Times | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _row(values: list[Any]) -> tuple[str, Times | None]:

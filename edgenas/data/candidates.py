@@ -75,7 +75,7 @@ def candidates(looks_NCD: NDArray[np.float32]) -> Iterator[int | Candidates]:
     sorted_ND, sorted_N = np.ascontiguousarray(plain_ND[order_N]), place_N[order_N]
     farthest = _farthest(looks_NCD)
     reach = float(np.sqrt(2 * farthest)) + 1e-6
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    pairs: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     for start in range(0, num, _BLOCK):
         mine_B = order_N[start : start + _BLOCK]
         for at, crop in enumerate(CROPS):
@@ -87,9 +87,9 @@ def candidates(looks_NCD: NDArray[np.float32]) -> Iterator[int | Candidates]:
                 one, two = _alike(looks_BD @ sorted_ND[left:right].T, 1 - farthest)
                 first, second = mine_B[one], order_N[left + two]
                 kept = first < second if at == 0 else first != second
-                found.append((first[kept], second[kept], np.full(int(kept.sum()), crop)))
+                pairs.append((first[kept], second[kept], np.full(int(kept.sum()), crop)))
         yield min(start + _BLOCK, num)
-    yield _nearest_crops(looks_NCD, *(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    yield _nearest_crops(looks_NCD, *(np.concatenate(parts) for parts in zip(*pairs, strict=True)))
 
 
 def _alike(cosines_BN: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -100,8 +100,8 @@ def _open(name: str, folder: Path, version: _Version) -> ArrayImages:
     pixels, labels, parts = [], [], []
     for file, part in version.files:
         if is_file(folder / file):
-            pixels_NCHW, labels_N, found = _read_records(folder / file, version)
-            problems += found
+            pixels_NCHW, labels_N, wrong = _read_records(folder / file, version)
+            problems += wrong
             pixels.append(pixels_NCHW)
             labels.append(labels_N)
             parts += [part] * len(labels_N)

@@ -132,19 +132,19 @@ def _meanings(cells: list[str], asked: Mapping[str, str]) -> tuple[dict[str, int
     notes: list[str] = []
     for meaning in MEANINGS:
         name = asked.get(meaning, meaning)
-        found = [at for at, cell in enumerate(cells) if cell == name] if meaning in asked else []
-        found = found or [at for at, key in enumerate(keys) if key and key == _key(name)]
-        if not found and meaning not in asked:
-            found = [at for at, key in enumerate(keys) if key in OTHER_NAMES[meaning] and at not in columns.values()]
-            if len(found) == 1:
-                notes.append(f"column {cells[found[0]]!r} is read as {meaning}")
-        if len(found) == 1:
-            columns[meaning] = found[0]
-        elif len({keys[at] for at in found}) > 1:
-            listed = ", ".join(repr(cells[at]) for at in found)
+        places = [at for at, cell in enumerate(cells) if cell == name] if meaning in asked else []
+        places = places or [at for at, key in enumerate(keys) if key and key == _key(name)]
+        if not places and meaning not in asked:
+            places = [at for at, key in enumerate(keys) if key in OTHER_NAMES[meaning] and at not in columns.values()]
+            if len(places) == 1:
+                notes.append(f"column {cells[places[0]]!r} is read as {meaning}")
+        if len(places) == 1:
+            columns[meaning] = places[0]
+        elif len({keys[at] for at in places}) > 1:
+            listed = ", ".join(repr(cells[at]) for at in places)
             problems.append(f"column {meaning!r} may be any of {listed}")
-        elif found:
-            problems.append(f"column {name!r} is there {len(found)} times")
+        elif places:
+            problems.append(f"column {name!r} is there {len(places)} times")
         elif meaning in NEEDED or meaning in asked:
             problems.append(f"column {name!r} is missing")
     return columns, problems, notes

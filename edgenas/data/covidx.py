@@ -69,14 +69,14 @@ def open_covidx(argument: str | None) -> FileImages:
     listed: list[_Line] = []
     notes = []
     for part, file in lists.items():
-        lines, num_lines, found = _read_list(part, file, _images_of(part, root, names))
-        problems += found
+        lines, num_lines, wrong = _read_list(part, file, _images_of(part, root, names))
+        problems += wrong
         notes.append(f"{part}: {num_lines:,} lines, {len({line.file for line in lines}):,} distinct files")
         problems += _missing(file, lines, names)
         listed += lines
     problems += _label_problems(listed)
     notes += _disagreements(listed)
-    unlisted = {name for found in names.values() for name in found} - {line.file for line in listed}
+    unlisted = {name for files in names.values() for name in files} - {line.file for line in listed}
     if unlisted:
         notes.append(f"{len(unlisted):,} image file(s) are in no list, such as {min(unlisted)!r}")
     return _as_images(f"covidx:{argument}", listed, notes, problems)
@@ -195,7 +195,7 @@ def _missing(file: Path, lines: list[_Line], names: dict[Path, set[str]]) -> lis
     """One problem a missing image, or one for all if none is there."""
     absent = {line.file: line for line in reversed(lines) if line.folder is None}
     present = {line.file for line in lines if line.folder is not None}
-    looked = ", ".join(str(folder) for folder, found in names.items() if found)
+    looked = ", ".join(str(folder) for folder, files in names.items() if files)
     if absent and not present:
         searched = looked if looked else f"{next(iter(names))} and its folders images, data, {', '.join(PARTS)}"
         return [f"{file}: none of its {len(absent):,} images is in {searched}"]

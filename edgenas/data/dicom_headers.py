@@ -22,19 +22,19 @@ def with_headers(images: FileImages) -> FileImages:
     Raises:
         MissingBackendError: without pydicom, if there is a DICOM file.
     """
-    found = [position for position, path in enumerate(images.paths) if path.suffix.lower() in DICOM_EXTENSIONS]
-    if not found:
+    places = [position for position, path in enumerate(images.paths) if path.suffix.lower() in DICOM_EXTENSIONS]
+    if not places:
         return images
     pydicom = import_pydicom()
     patients, sites = list(images.ids), ["unknown"] * len(images.ids)
     num_patients = num_sites = 0
-    for position in found:
+    for position in places:
         patient, site = _header_of(pydicom, images.paths[position])
         if patient:
             patients[position], num_patients = patient, num_patients + 1
         if site:
             sites[position], num_sites = site, num_sites + 1
-    notes = [f"{len(found):,} DICOM file(s): {num_patients:,} name their patient, {num_sites:,} their site in the header"]
+    notes = [f"{len(places):,} DICOM file(s): {num_patients:,} name their patient, {num_sites:,} their site in the header"]
     return replace(
         images,
         groups=tuple(patients) if images.groups is None and num_patients else images.groups,

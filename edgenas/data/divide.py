@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgenas.data.alike import Seen, alike, joined_patients, near_warning, some
+from edgenas.data.alike import SeenImages, alike, joined_patients, near_warning, some
 from edgenas.data.allocate import ValAs
 from edgenas.data.base import ImageSource
 from edgenas.data.inspect import Inspection
@@ -85,7 +85,7 @@ class Divided:
 
 def divide(
     source: ImageSource,
-    found: Inspection,
+    inspected: Inspection,
     how: Division,
     *,
     left_out: Mapping[str, str] = MappingProxyType({}),
@@ -97,7 +97,7 @@ def divide(
 
     Args:
         source: as `scan_source` gives it.
-        found: by looking at every image of it.
+        inspected: by looking at every image of it.
         how: seed, shares and what may be left out.
         left_out: the reason by id of every image that ``source`` lacks already.
         near: pictures of ``source`` that are nearly the same; None looks for them, where ``how`` asks for it.
@@ -106,8 +106,8 @@ def divide(
         DataError: listing every problem: of the layout, images that cannot be decoded, overlapping parts, classes with too few
             images; and what leaves it out.
     """
-    near = near if near is not None else _look_for_near(source, found, how)
-    what = _sort_out(source, found, how, near)
+    near = near if near is not None else _look_for_near(source, inspected, how)
+    what = _sort_out(source, inspected, how, near)
     complaint = _complaint_of(source, what, how)
     splits = None
     if not what.is_torn:  # else every class count would change
@@ -118,7 +118,7 @@ def divide(
     if complaint.facts or splits is None:
         text = f"{source.name} cannot be used: {', '.join(complaint.facts)}"
         raise DataError(text, problems=complaint.problems, hint="; ".join(complaint.hints))
-    contents = [content for name, content in zip(source.ids, found.contents, strict=True) if name not in what.excluded]
+    contents = [content for name, content in zip(source.ids, inspected.contents, strict=True) if name not in what.excluded]
     excluded = {**left_out, **what.excluded}
     splits = replace(splits, fingerprint=fingerprint_of(what.kept, contents), excluded=excluded, options=how.options)
     several = contradictions(what.good, what.seen.shown, what.seen.near)
@@ -148,9 +148,9 @@ class _Sorted:
     """
 
     good: ImageSource
-    seen: Seen
+    seen: SeenImages
     kept: ImageSource
-    kept_seen: Seen
+    kept_seen: SeenImages
     broken: Mapping[str, str]
     dropped: Mapping[str, str]
     overlaps: Sequence[Overlap]
@@ -181,10 +181,10 @@ class _Complaint:
         self.hints.extend(other.hints)
 
 
-def _sort_out(source: ImageSource, found: Inspection, how: Division, near: NearDuplicates) -> _Sorted:
-    broken = {source.ids[position]: reason for position, reason in found.broken.items()}
+def _sort_out(source: ImageSource, inspected: Inspection, how: Division, near: NearDuplicates) -> _Sorted:
+    broken = {source.ids[position]: reason for position, reason in inspected.broken.items()}
     good = without(source, broken)
-    seen = Seen(found.shown, near.pairs).only([p for p in range(len(found.shown)) if p not in found.broken])
+    seen = SeenImages(inspected.shown, near.pairs).only([p for p in range(len(inspected.shown)) if p not in inspected.broken])
     dropped, overlaps = _without_overlaps(good, seen, how)
     kept_seen = seen.only([p for p, name in enumerate(good.ids) if name not in dropped])
     return _Sorted(good, seen, without(good, dropped), kept_seen, broken, dropped, overlaps)
@@ -218,15 +218,15 @@ def _about_classes(error: DataError, source: ImageSource, what: _Sorted, near: N
     return _Complaint([error.message], [line for line in error.problems if not line.startswith(empty)], hints)
 
 
-def _look_for_near(source: ImageSource, found: Inspection, how: Division) -> NearDuplicates:
+def _look_for_near(source: ImageSource, inspected: Inspection, how: Division) -> NearDuplicates:
     if not how.near_duplicates:
         return NearDuplicates()
-    *_, near = find_near(found.sketches_ND, source.labels_N, found.shown)
+    *_, near = find_near(inspected.sketches_ND, source.labels_N, inspected.shown)
     assert isinstance(near, NearDuplicates)
     return near
 
 
-def _without_overlaps(source: ImageSource, seen: Seen, how: Division) -> tuple[dict[str, str], list[Overlap]]:
+def _without_overlaps(source: ImageSource, seen: SeenImages, how: Division) -> tuple[dict[str, str], list[Overlap]]:
     """Ids to drop with reasons, and what would still overlap."""
     overlaps = find_overlaps(source, seen.shown, seen.near)
     if not overlaps or not how.drop_overlap:
@@ -237,7 +237,7 @@ def _without_overlaps(source: ImageSource, seen: Seen, how: Division) -> tuple[d
     return dropped, find_overlaps(without(source, dropped), left.shown, left.near)
 
 
-def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
+def _drop_hint(source: ImageSource, seen: SeenImages, how: Division) -> str:
     """The option that would fix it, with its price."""
     parts: tuple[Literal["train", "val"], ...] = ("train",) if "train" not in how.drop_overlap else ("train", "val")
     gone = images_to_drop(source, linked(source, seen.shown, seen.near), parts)
@@ -246,7 +246,7 @@ def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
     return f"{flags} keeps {keeps} and leaves out {len(gone):,} image(s) that overlap, with all others of their patients"
 
 
-def _split(source: ImageSource, seen: Seen, how: Division) -> Splits:
+def _split(source: ImageSource, seen: SeenImages, how: Division) -> Splits:
     parts = source.published_split
     within = [pair for pair in seen.near if parts is None or parts[pair.first] == parts[pair.second]]
     clusters_N = linked(source, seen.shown, within)

@@ -50,10 +50,10 @@ def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
 def _unpacked(data: bytes, path: Path) -> bytes:
     """What a gzipped file holds; a few kilobytes may be told to become terabytes."""
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        found = file.read(MAX_TEXT_BYTES + 1)
-    if len(found) > MAX_TEXT_BYTES:
+        content = file.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
         raise DataError(f"{path} unpacks to more than {size_words(MAX_TEXT_BYTES)}, which nothing of its kind does")
-    return found
+    return content
 
 
 def _locate(folder: Path, stem: str) -> Path | None:

@@ -157,13 +157,13 @@ def open_images(
     require_argument("image_px", image_px, Count | None)
     require_argument("positive", positive, str | None)
     opened = open_source(source, map_label) if isinstance(source, str) else source
-    *_, found = inspect(opened)
-    assert isinstance(found, Inspection)
-    divided = divide(opened, found, division if division is not None else Division())
+    *_, inspected = inspect(opened)
+    assert isinstance(inspected, Inspection)
+    divided = divide(opened, inspected, division if division is not None else Division())
     names = divided.source.class_names
     task = Task(len(names), 3, opened.default_image_px if image_px is None else image_px)
     asked = pixels if pixels is not None else PixelSettings()
-    read = decide_pixels(opened, found, divided.source, divided.splits["train"], task.image_px, asked)
+    read = decide_pixels(opened, inspected, divided.source, divided.splits["train"], task.image_px, asked)
     splits = replace(divided.splits, pixels=read.stored)
     store = ImageStore(divided.source, read.preprocess, memory_bytes=memory_bytes)
     return Images(divided.source, splits, store, task, positive_index(positive, names))

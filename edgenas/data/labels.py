@@ -83,10 +83,10 @@ def settle(source: ImageSource, map_label: Mapping[str, str]) -> ImageSource:
 
 def _without_clutter(source: ImageSource, odd: list[Problem]) -> ImageSource:
     """Leave out images in folders that are no data, and classes that are such folders."""
-    found = {name: part for name in source.ids if (part := clutter_in(name)) is not None}
-    for part, num in Counter(found.values()).items():
+    cluttered = {name: part for name in source.ids if (part := clutter_in(name)) is not None}
+    for part, num in Counter(cluttered.values()).items():
         odd.append(Problem(part, f"{_STORAGE}; {num:,} image(s) are in it", "left out"))
-    return without(source, found)
+    return without(source, cluttered)
 
 
 def _renamed(source: ImageSource, map_label: Mapping[str, str]) -> tuple[list[str | None], list[str]]:

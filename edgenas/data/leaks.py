@@ -189,7 +189,7 @@ def contradictions(source: ImageSource, shown: Sequence[str], near: Sequence[Nea
     for position, picture in enumerate(shown):
         if picture:
             labels.setdefault(picture, {}).setdefault(int(source.labels_N[position]), source.ids[position])
-    found = [
+    contradicting = [
         (next(iter(names.values())), "the same picture is " + " and ".join(_labelled(source, *item) for item in names.items()))
         for names in labels.values()
         if len(names) > 1
@@ -198,8 +198,8 @@ def contradictions(source: ImageSource, shown: Sequence[str], near: Sequence[Nea
         one, other = (int(source.labels_N[position]) for position in (pair.first, pair.second))
         if one != other:
             names = _labelled(source, one, source.ids[pair.first]), _labelled(source, other, source.ids[pair.second])
-            found.append((source.ids[pair.first], f"nearly the same picture is {names[0]} and {names[1]}"))
-    return found
+            contradicting.append((source.ids[pair.first], f"nearly the same picture is {names[0]} and {names[1]}"))
+    return contradicting
 
 
 def _labelled(source: ImageSource, label: int, name: str) -> str:

@@ -39,10 +39,10 @@ class Lookup:
             ways.append(WINDOWS)
             if is_file(self.folder / plain):
                 return plain, WINDOWS
-        found = self._spelled(plain)
-        if found is None:
+        spelled = self._spelled(plain)
+        if spelled is None:
             return path, ""
-        file, way = found
+        file, way = spelled
         return file, ", ".join([*ways, way])
 
     def _spelled(self, path: str) -> tuple[str, str] | None:

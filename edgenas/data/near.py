@@ -80,11 +80,11 @@ def find_near(sketches_ND: NDArray[np.uint8], labels_N: NDArray[np.int64], shown
     places_M = places_M[textured_M]
     looks_MCD, sketches_MD, labels_M = looks_MCD[textured_M], sketches_ND[places_M], labels_N[places_M]
     pairs = None
-    for found in candidates(looks_MCD):
-        if isinstance(found, Candidates):
-            pairs = found
+    for candidate in candidates(looks_MCD):
+        if isinstance(candidate, Candidates):
+            pairs = candidate
         else:
-            yield found
+            yield candidate
     if pairs is None or len(places_M) < 2:
         yield NearDuplicates()
         return
@@ -98,13 +98,13 @@ def _renamed(pairs: Sequence[NearPair], places_M: NDArray[np.int64]) -> Iterator
 
 
 def _judged(
-    sketches_ND: NDArray[np.uint8], looks_ND: NDArray[np.float32], labels_N: NDArray[np.int64], found: Candidates
+    sketches_ND: NDArray[np.uint8], looks_ND: NDArray[np.float32], labels_N: NDArray[np.int64], candidate: Candidates
 ) -> NearDuplicates:
     """The candidates that differ less than copies may."""
-    differ_P = _differ(sketches_ND, found.first_P, found.second_P, found.crops_P, _HOPELESS)
+    differ_P = _differ(sketches_ND, candidate.first_P, candidate.second_P, candidate.crops_P, _HOPELESS)
     kept_P = np.flatnonzero(differ_P <= MAX_DIFFERENCE)
-    kept_P = kept_P[_same_colour(sketches_ND, found.first_P[kept_P], found.second_P[kept_P])]
-    first_P, second_P, differ_P = found.first_P[kept_P], found.second_P[kept_P], differ_P[kept_P]
+    kept_P = kept_P[_same_colour(sketches_ND, candidate.first_P[kept_P], candidate.second_P[kept_P])]
+    first_P, second_P, differ_P = candidate.first_P[kept_P], candidate.second_P[kept_P], differ_P[kept_P]
     involved_I = np.unique(np.concatenate([first_P, second_P]))
     ordinary_N = np.zeros(len(looks_ND))
     ordinary_N[involved_I] = _ordinary(sketches_ND, looks_ND, involved_I)

@@ -134,7 +134,7 @@ def stored_preprocess(pixels: Mapping[str, Any], image_px: int) -> Preprocess:
 
 def decide_pixels(
     source: ImageSource,
-    found: Inspection,
+    inspected: Inspection,
     kept: ImageSource,
     train_N: NDArray[np.int64],
     image_px: int,
@@ -145,7 +145,7 @@ def decide_pixels(
 
     Args:
         source: that was looked at.
-        found: in it.
+        inspected: in it.
         kept: the source without what was left out.
         train_N: positions in ``kept`` of the images for training.
         image_px: side of the square that nets read.
@@ -153,7 +153,7 @@ def decide_pixels(
         known: what weights that are given were trained with; None without any.
     """
     used = set(kept.ids)
-    tones = {name: each for name, each in zip(source.ids, found.tones, strict=True) if each is not None and name in used}
+    tones = {name: each for name, each in zip(source.ids, inspected.tones, strict=True) if each is not None and name in used}
     conversion = decide(tones, asked.grey_range, asked.alpha)
     plain = Preprocess(
         image_px,

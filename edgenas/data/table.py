@@ -120,13 +120,13 @@ def _unclear(rows: list[_Row]) -> Mapping[str, str]:
 
 def _found(folder: Path, rows: list[_Row]) -> tuple[list[_Row], list[Problem]]:
     """Rows with the paths of the files that are meant, and which of them are written otherwise."""
-    lookup, found, odd = Lookup(folder), [], []
+    lookup, rows_there, odd = Lookup(folder), [], []
     for row in rows:
         path, how = lookup.find(row.path)
         if how and path != row.path:
             odd.append(Problem(row.path, how, f"read as {path}"))
-        found.append(replace(row, path=path))
-    return found, odd
+        rows_there.append(replace(row, path=path))
+    return rows_there, odd
 
 
 def _path_notes(odd: list[Problem]) -> list[str]:
@@ -160,8 +160,8 @@ def _read_rows(file: Path, text: str, header: Header, problems: list[str]) -> It
         if len(cells) != header.width:
             problems.append(f"line {line}: has {len(cells)} cells, the header {header.width}")
             continue
-        row, found = _read_row(line, cells, header)
-        problems += found
+        row, problems_there = _read_row(line, cells, header)
+        problems += problems_there
         if row is not None:
             yield row
 

@@ -13,10 +13,8 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +23,13 @@ from edgenas.deploy._apart import CPU_S, GPU_S, MAX_BYTES, START_S, died_of, end
 from edgenas.deploy._verify import run_in_batches
 from edgenas.deploy.contracts import ImageRows, Precision, RunnerInfo
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import ArtefactError, MissingBackendError, StoppedError
+from edgenas.errors import ArtefactError, MissingBackendError, RunFolderError, StoppedError
+from edgenas.records import ModelAnswer, ModelQuestion
 from edgenas.runs.outside import parse_json
 
+NO_ANSWER = "the model does not run: its process gave no answer"
 MAX_LINE = 4096
+MAX_SIDES = 8  # of an array
 MAX_NUMBERS = 1 << 26  # of an answer, 256 MB
 _TICK_S = 0.05
 _PART = 1 << 16
@@ -55,12 +56,11 @@ def first_not_finite_apart(path: Path, images_NCHW: NDArray[np.float32]) -> str 
     """As `edgenas.deploy.layers.first_not_finite`, found by another process; None where that one is stopped, too."""
     asked = _Asked([str(path.resolve()), "layers", "fp32"], on_gpu=False)
     try:
-        name = asked.ask(images_NCHW)[0].get("layer")
+        return asked.ask(images_NCHW)[0].layer
     except ArtefactError:
         return None
     finally:
         asked.close()
-    return name if isinstance(name, str) else None
 
 
 class ApartRunner:
@@ -133,26 +133,24 @@ class _Asked:
         Raises:
             MissingBackendError, ArtefactError: as `answers_apart`.
         """
-        self._send(memoryview(b'{"info": true}\n'))
-        answer = self._object()
+        self._send(_line(ModelQuestion(info=True)))
+        answer = self._answer()
         _require_answer(answer)
-        try:
-            return RunnerInfo(**answer["info"])
-        except (KeyError, TypeError) as error:
-            raise ArtefactError("the model does not run: its process gave no answer") from error
+        if answer.info is None:
+            raise ArtefactError(NO_ANSWER)
+        return answer.info
 
-    def ask(self, images_NCHW: NDArray[np.float32]) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """The object and the numbers that the process answers.
+    def ask(self, images_NCHW: NDArray[np.float32]) -> tuple[ModelAnswer, NDArray[np.float32]]:
+        """What the process answers, and its numbers.
 
         Raises:
             ArtefactError: if it does not.
         """
         images_NCHW = np.ascontiguousarray(images_NCHW, dtype="<f4")
-        head = json.dumps({"shape": images_NCHW.shape}).encode() + b"\n"
-        self._send(memoryview(head + images_NCHW.tobytes()))
-        answer = self._object()
-        shape = answer.get("shape", [0])
-        if not (isinstance(shape, list) and len(shape) <= 8 and all(type(size) is int and size >= 0 for size in shape)):
+        self._send(_line(ModelQuestion(shape=images_NCHW.shape)) + images_NCHW.tobytes())
+        answer = self._answer()
+        shape = (0,) if answer.shape is None else answer.shape
+        if len(shape) > MAX_SIDES or min(shape, default=0) < 0:
             raise ArtefactError("the model does not run: its process gave no shape")
         num = 1
         for size in shape:
@@ -175,10 +173,10 @@ class _Asked:
             self.process.stdin.close()
         os.close(self.reading)
 
-    def _send(self, data: memoryview) -> None:
+    def _send(self, whole: bytes) -> None:
         """Hand over a batch; the clock of a batch starts once the process has taken the first of it."""
         assert self.process.stdin is not None
-        writing = self.process.stdin.fileno()
+        data, writing = memoryview(whole), self.process.stdin.fileno()
         if not self.is_ready:
             self.ends = time.monotonic() + START_S
             while b"\n" not in self.said:
@@ -196,19 +194,17 @@ class _Asked:
                 except BrokenPipeError:
                     return  # what it said, or how it ended, tells why
 
-    def _object(self) -> dict[str, Any]:
+    def _answer(self) -> ModelAnswer:
+        """The next line that the process says."""
         while b"\n" not in self.said:
             if len(self.said) > MAX_LINE:
                 raise ArtefactError("the model does not run: its process said too much")
             self._more()
         line, _, self.said = self.said.partition(b"\n")
         try:
-            answer = parse_json(line)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise ArtefactError("the model does not run: its process gave no answer")
-        return answer
+            return ModelAnswer.from_json(parse_json(line))
+        except (ValueError, RunFolderError) as error:
+            raise ArtefactError(NO_ANSWER) from error
 
     def _more(self) -> None:
         """Wait for more of what the process says."""
@@ -229,9 +225,13 @@ class _Asked:
             raise StoppedError(f"the model was stopped: it did not answer a batch within {self.limit_s:g} s")
 
 
-def _require_answer(answer: Mapping[str, Any]) -> None:
+def _line(question: ModelQuestion) -> bytes:
+    return json.dumps(question.as_json()).encode() + b"\n"
+
+
+def _require_answer(answer: ModelAnswer) -> None:
     """Raise what the process could not do."""
-    if "missing" in answer:
-        raise MissingBackendError(str(answer["missing"]))
-    if "error" in answer:
-        raise ArtefactError(str(answer["error"]))
+    if answer.missing is not None:
+        raise MissingBackendError(answer.missing)
+    if answer.error is not None:
+        raise ArtefactError(answer.error)

@@ -33,8 +33,8 @@ Version = Tuple[int, int]
 
 def find_trtexec(given: str | None) -> str | None:
     """The program, or None."""
-    found = (shutil.which(place) for place in ((given,) if given else PLACES))
-    return next((program for program in found if program), None)
+    programs = (shutil.which(place) for place in ((given,) if given else PLACES))
+    return next((program for program in programs if program), None)
 
 
 def version_of(program: str) -> Version:
@@ -84,10 +84,10 @@ def judged(precision: str, counts: dict[str, int]) -> tuple[str, int]:
     """What to say of an engine, and the exit status."""
     if not counts:
         return "its precision is not proven: trtexec's layer report names no data type", 4
-    found = ", ".join(f"{num} {kind}" for kind, num in counts.items())
+    inner = ", ".join(f"{num} {kind}" for kind, num in counts.items())
     if (set(counts) != {"fp32"}) if precision == "fp32" else (precision not in counts):
-        return f"{precision} was asked for, but its inner tensors are {found}", 4
-    return f"it computes in {precision}: {found} inner tensors", 0
+        return f"{precision} was asked for, but its inner tensors are {inner}", 4
+    return f"it computes in {precision}: {inner} inner tensors", 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,8 @@ import math
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from edgenas.deploy._verify import live_checks
 from edgenas.deploy.layers import first_not_finite
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError, MissingBackendError
-from edgenas.records import Check
+from edgenas.records import Check, ModelAnswer, ModelQuestion, Precision
 
 
 def _limit_memory(max_bytes: int) -> None:
@@ -47,7 +46,7 @@ def main(arguments: list[str]) -> None:
         if task == "checks":
             said.write(_checks(*rest[:3]))
         else:
-            _answer(said, Path(rest[0]), rest[1], rest[2])
+            _answer(said, Path(rest[0]), rest[1], cast(Precision, rest[2]))
 
 
 def _import_packages(runtime: str) -> None:
@@ -67,33 +66,32 @@ def _checks(folder: str, number: str, part: str) -> bytes:
     return json.dumps([check.as_json() for check in checks]).encode()
 
 
-def _answer(said: BinaryIO, path: Path, runtime: str, precision: Any) -> None:
+def _answer(said: BinaryIO, path: Path, runtime: str, precision: Precision) -> None:
     """Answers to batches, and to who asks for the session's own words, until there are no more.
 
     ``layers`` in a runtime's place asks for the first that is not finite.
     """
     runner = None
     while line := sys.stdin.buffer.readline():
-        asked = json.loads(line)
-        shape = asked.get("shape", [0])
+        asked = ModelQuestion.from_json(json.loads(line))
+        shape = (0,) if asked.shape is None else asked.shape
         images_NCHW = np.frombuffer(sys.stdin.buffer.read(4 * math.prod(shape)), dtype="<f4").reshape(shape)
-        head: dict[str, Any] = {}
         values = b""
         try:
             if runtime == "layers":
-                head = {"layer": first_not_finite(path, images_NCHW)}
+                answer = ModelAnswer(layer=first_not_finite(path, images_NCHW))
             else:
                 runner = get_runtime(runtime).load(path, precision=precision) if runner is None else runner
-                if "info" in asked:
-                    head = {"info": asdict(runner.info)}
+                if asked.info:
+                    answer = ModelAnswer(info=runner.info)
                 else:
                     logits = np.asarray(runner(np.ascontiguousarray(images_NCHW)), dtype="<f4")
-                    head, values = {"shape": list(logits.shape)}, logits.tobytes()
+                    answer, values = ModelAnswer(shape=logits.shape), logits.tobytes()
         except MissingBackendError as error:
-            head = {"missing": str(error)}
+            answer = ModelAnswer(missing=str(error))
         except Exception as error:  # noqa: BLE001 - as above
-            head = {"error": _words(error)}
-        said.write(json.dumps(head).encode() + b"\n" + values)
+            answer = ModelAnswer(error=_words(error))
+        said.write(json.dumps(answer.as_json()).encode() + b"\n" + values)
         said.flush()
 
 

@@ -24,12 +24,11 @@ def onnx_for_one_image(files: Sequence[ModelFile]) -> str | None:
 
 def example_cpp(manifest: Manifest) -> str | None:
     """The program; None where no ONNX file of the folder answers to one image a call, or it does not read colours."""
-    model, how = onnx_for_one_image(manifest.files), manifest.preprocessing
-    if model is None or how.get("channels") != "RGB":
+    model, how = onnx_for_one_image(manifest.files), manifest.pixels
+    if model is None or how.channels != "RGB":
         return None
     is_ruled = manifest.positive is not None and manifest.threshold is not None
     low, high = manifest.refer or (2.0, 2.0)  # none: no probability is 2
-    size = int(how["image_px"])
     constants = {
         "const char* const MODEL": _text(model),
         "const char* const INPUT": _text(manifest.input.name),
@@ -39,13 +38,13 @@ def example_cpp(manifest: Manifest) -> str | None:
         "constexpr double THRESHOLD": repr(float(manifest.threshold or 0.0)) if is_ruled else "2",
         "constexpr double REFER_LOW": repr(float(low)),
         "constexpr double REFER_HIGH": repr(float(high)),
-        "constexpr int SIZE": str(size),
-        "constexpr int TARGET": str(math.floor(size / float(how["crop_pct"]))),
-        "const char* const RESIZE_MODE": _text(str(how["resize_mode"])),
-        "const char* const FILTER": _text(str(how["resize"])),
-        "constexpr uint8_t GROUND": str(_GROUND[str(how.get("background") or "black")]),
-        "constexpr float MEAN[3]": _floats(how["mean"]),
-        "constexpr float STD[3]": _floats(how["std"]),
+        "constexpr int SIZE": str(how.image_px),
+        "constexpr int TARGET": str(math.floor(how.image_px / how.crop_pct)),
+        "const char* const RESIZE_MODE": _text(how.resize_mode),
+        "const char* const FILTER": _text(how.resize),
+        "constexpr uint8_t GROUND": str(_GROUND["black" if how.background is None else how.background]),
+        "constexpr float MEAN[3]": _floats(how.mean),
+        "constexpr float STD[3]": _floats(how.std),
     }
     block = "".join(f"{name} = {value};\n" for name, value in constants.items())
     template = package_files("edgenas.deploy").joinpath("_example.cpp").read_text(encoding="utf-8")

@@ -77,8 +77,8 @@ def load_manifest(folder: Path) -> Manifest:
             problems += _wrong_file(entry, schema, f"{group}[{position}]", folder)
     golden = manifest.get("golden")
     if isinstance(golden, dict):
-        problems += _wrong(golden, _GOLDEN, "golden.") or _outside(golden, "golden", folder)
-    problems += _wrong_classes(manifest)
+        problems += _wrong(golden, _GOLDEN, "golden.") or _outside(golden["path"], "golden", folder)
+    problems += _wrong_classes(manifest.get("classes"), manifest.get("positive"))
     if problems:
         raise ArtefactError(f"{path} is not valid", problems=problems)
     if stored != sha256_json(manifest):
@@ -147,7 +147,7 @@ def _wrong_file(entry: Any, schema: dict[str, tuple[type, ...]], where: str, fol
     for key, allowed in _CHOICES.items():
         if key in schema and entry[key] not in allowed:
             problems.append(f"{where}.{key} is {entry[key]!r}, expected {' or '.join(allowed)}")
-    problems += _outside(entry, where, folder)
+    problems += _outside(entry["path"], where, folder)
     if entry.get("emulation") is not None:
         problems += _wrong_file(entry["emulation"], _SUPPORT, f"{where}.emulation", folder)
     parts = entry.get("parts")
@@ -158,23 +158,23 @@ def _wrong_file(entry: Any, schema: dict[str, tuple[type, ...]], where: str, fol
     return problems
 
 
-def _outside(entry: dict[str, Any], where: str, folder: Path) -> list[str]:
+def _outside(name: str, where: str, folder: Path) -> list[str]:
     """A path must be relative, without "..", and lead nowhere else through links."""
-    path = PurePosixPath(entry["path"])
-    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in entry["path"]
-    inside = inside and entry["path"].isprintable() and len(entry["path"]) <= MAX_NAME
+    path = PurePosixPath(name)
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    inside = inside and name.isprintable() and len(name) <= MAX_NAME
     with suppress(OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
         if inside and (folder / path).resolve().is_relative_to(folder.resolve()):
             return []
-    return [f"{where}.path {entry['path']!r} leaves the folder"]
+    return [f"{where}.path {name!r} leaves the folder"]
 
 
-def _wrong_classes(manifest: dict[str, Any]) -> list[str]:
-    classes = manifest.get("classes")
+def _wrong_classes(classes: object, positive: object) -> list[str]:
+    """Classes must be two or more names, each once, and the positive one among them."""
     if not isinstance(classes, list):
         return []
     if len(classes) < 2 or not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
         return [f"classes {classes!r} are not two or more different names"]
-    if manifest.get("positive") not in (None, *classes):
-        return [f"positive {manifest['positive']!r} is not among the classes"]
+    if positive not in (None, *classes):
+        return [f"positive {positive!r} is not among the classes"]
     return []

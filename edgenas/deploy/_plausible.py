@@ -11,11 +11,22 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import TypeGuard, get_args
 
 from edgenas.deploy._example import FILTERS, GROUND
 from edgenas.errors import RunFolderError
-from edgenas.records import EQUAL_WORD, Check, DecisionRule, LatencyFacts, Manifest, Metrics, Proportion, SiteMetrics, Verdict
+from edgenas.records import (
+    EQUAL_WORD,
+    Check,
+    DecisionRule,
+    LatencyFacts,
+    Manifest,
+    Metrics,
+    ParityFile,
+    Proportion,
+    SiteMetrics,
+    Verdict,
+)
 from edgenas.runs import read_json
 
 MAX_COUNT = 10**15  # of anything: images, parameters, multiply-accumulates
@@ -79,7 +90,7 @@ def _tensors(manifest: Manifest) -> Iterator[str]:
         yield f"output.shape is {list(answer.shape)!r:.60}, expected [null, {len(manifest.classes)}]"
 
 
-def _preprocessing(how: Mapping[str, Any], shape: Sequence[int | None]) -> Iterator[str]:
+def _preprocessing(how: Mapping[str, object], shape: Sequence[int | None]) -> Iterator[str]:
     def wrong(name: str) -> str:
         return f"preprocessing.{name} is {how.get(name)!r:.40}"
 
@@ -93,7 +104,7 @@ def _preprocessing(how: Mapping[str, Any], shape: Sequence[int | None]) -> Itera
             or not all(_is_number(each) and least <= each <= most for each in values)
         ):
             yield f"{wrong(name)}, expected three numbers from {least:g} to {most:g}"
-    share: Any = how.get("crop_pct")
+    share = how.get("crop_pct")
     sides = [size or 0 for size in shape[2:]]
     if not (_is_number(share) and 0 < share <= 1 and max(sides, default=0) <= MAX_TARGET_PX * share):
         yield f"{wrong('crop_pct')}, expected a share that leaves a square of at most {MAX_TARGET_PX} px"
@@ -225,25 +236,25 @@ def check_parity_file(folder: Path, manifest: Manifest) -> list[Check]:
     if PARITY not in {file.path for file in manifest.support_files}:
         return []
     try:
-        said = read_json(folder / PARITY)
-        problems = list(_parity_problems(said, manifest))
-    except (RunFolderError, KeyError, TypeError, AttributeError) as error:
-        return [Check(PARITY, "parity", "failed", f"it cannot be read: {' '.join(str(error).split())[:200]}")]
+        said = ParityFile.from_json(read_json(folder / PARITY))
+    except RunFolderError as error:
+        why = "; ".join(error.problems) or error.message
+        return [Check(PARITY, "parity", "failed", f"it cannot be read: {' '.join(why.split())[:200]}")]
+    problems = list(_parity_problems(said, manifest))
     return [Check(PARITY, "parity", "failed", "; ".join(problems))] if problems else []
 
 
-def _parity_problems(said: Mapping[str, Any], manifest: Manifest) -> Iterator[str]:
-    listed = {each["path"]: each["parity"] for each in said["files"]}
-    if list(listed) != [file.path for file in manifest.files]:
+def _parity_problems(said: ParityFile, manifest: Manifest) -> Iterator[str]:
+    if [each.path for each in said.files] != [file.path for file in manifest.files]:
         yield "it is of other files than the manifest's"
-    verdicts = [parity["verdict"] for parity in listed.values()]
+    verdicts = [each.parity.verdict for each in said.files]
     worst = next((verdict for verdict in ORDER if verdict in verdicts), None)
-    if not said["verdict"] == worst == manifest.verdict:
-        yield f"the manifest's verdict is {manifest.verdict}, of {PARITY} {said['verdict']!r:.20}, of its worst file {worst}"
-    for path, parity in listed.items():
-        missed = [gate["name"] for gate in parity.get("gates", ()) if gate["verdict"] in ("failed", "undecided")]
-        if parity["verdict"] == "passed" and missed:
-            yield f"{path!s:.80} passed, and its gates {', '.join(map(str, missed))[:200]} did not"
+    if not said.verdict == worst == manifest.verdict:
+        yield f"the manifest's verdict is {manifest.verdict}, of {PARITY} {said.verdict!r:.20}, of its worst file {worst}"
+    for each in said.files:
+        missed = [gate.name for gate in each.parity.gates if gate.verdict in ("failed", "undecided")]
+        if each.parity.verdict == "passed" and missed:
+            yield f"{each.path:.80} passed, and its gates {', '.join(missed)[:200]} did not"
 
 
 def _is_day(text: str) -> bool:
@@ -253,5 +264,5 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

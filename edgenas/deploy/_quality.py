@@ -26,15 +26,15 @@ def _figures(manifest: Manifest) -> dict[str, str]:
     top1 = metrics.top1 if metrics.threshold is None else metrics.top1_decision
     rows = {"Accuracy": f"{_share(top1)} of {metrics.n:,} images of {split}, by the rule below"}
     if metrics.positive is not None and metrics.positive in metrics.sensitivity:
-        name, found = markdown_code(metrics.positive), metrics.sensitivity[metrics.positive]
-        rows[f"Sensitivity for {name}"] = f"{_share(found)} of {found.n:,} images"
+        name, share = markdown_code(metrics.positive), metrics.sensitivity[metrics.positive]
+        rows[f"Sensitivity for {name}"] = f"{_share(share)} of {share.n:,} images"
         alarms = false_alarms(metrics)
         if alarms is not None:
             rows["False alarms"] = f"{_share(alarms)} of {alarms.n:,} images of other classes are decided as {name}"
     elif metrics.sensitivity:
         worst = min(metrics.sensitivity, key=lambda name: metrics.sensitivity[name].value)
-        found = metrics.sensitivity[worst]
-        rows["Least found class"] = f"{markdown_code(worst)}: {_share(found)} of {found.n:,} images"
+        share = metrics.sensitivity[worst]
+        rows["Least found class"] = f"{markdown_code(worst)}: {_share(share)} of {share.n:,} images"
     if manifest.positive is not None and manifest.threshold is not None:
         rows["Threshold"] = f"{manifest.threshold:.6g} for {markdown_code(manifest.positive)}"
     else:
@@ -91,11 +91,11 @@ def intended_use(manifest: Manifest) -> str:
         "own: nobody showed that 90 % of the answers of 0.9 are right.",
     ]
     metrics = manifest.metrics.metrics
-    found = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
-    if found is not None and found.n and metrics.positive is not None:
-        missed = round((1 - found.value) * found.n)
-        shown = f"that it finds {100 * found.low:.1f} % of all such images is shown, more is not"
-        lines.append(f"It missed {missed:,} of the {found.n:,} images of {markdown_code(metrics.positive)}: {shown}.")
+    share = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
+    if share is not None and share.n and metrics.positive is not None:
+        missed = round((1 - share.value) * share.n)
+        shown = f"that it finds {100 * share.low:.1f} % of all such images is shown, more is not"
+        lines.append(f"It missed {missed:,} of the {share.n:,} images of {markdown_code(metrics.positive)}: {shown}.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -135,8 +135,8 @@ def _plan(manifest: Manifest) -> str:
 def _unseen(parities: Sequence[Parity]) -> list[str]:
     """What is to be expected of other images, where numbers were changed."""
     shown = [parity.emulated if parity.emulated is not None and not parity.gates else parity for parity in parities]
-    found = [parity.unseen.words("images") for parity in shown if parity.unseen is not None and parity.word != EQUAL_WORD]
-    return [f"Images that were not seen: {words}." for words in dict.fromkeys(found)]
+    bounds = [parity.unseen.words("images") for parity in shown if parity.unseen is not None and parity.word != EQUAL_WORD]
+    return [f"Images that were not seen: {words}." for words in dict.fromkeys(bounds)]
 
 
 def _conversion(parities: Sequence[Parity]) -> list[str]:
@@ -166,8 +166,8 @@ def _accuracy(metrics: Metrics, split: str) -> list[str]:
     )
     lines = [f"Quality on the {metrics.n:,} images of {split}: it {f'{decided}, ' if decided else 'is right: '}{argmax}{always}."]
     if metrics.positive is not None:
-        found = metrics.sensitivity[metrics.positive]
-        lines.append(f"It finds {_share(found)} of the {found.n:,} images of {markdown_code(metrics.positive)}.")
+        share = metrics.sensitivity[metrics.positive]
+        lines.append(f"It finds {_share(share)} of the {share.n:,} images of {markdown_code(metrics.positive)}.")
     doubts = metrics.doubts("the net")
     return [*lines, *([] if doubts is None else [f"**Nothing shows that it learned anything**: {markdown(str(doubts))}."])]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from edgenas.deploy._elsewhere import beside, elsewhere, packages
 from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.percents import percent
-from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity, RangeReport, Repair
+from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity, PreprocessFacts, RangeReport, Repair
 
 _PRECISION_NOTES = ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
 _STATUS = {
@@ -134,11 +133,11 @@ def _precision(files: Sequence[ModelFile]) -> str:
 
 def _graphs(files: Sequence[ModelFile]) -> str:
     """How files were rewritten, and how equal their answers stayed."""
-    found = [(markdown_code(file.path), file.notes) for file in files if file.notes.get("rewrites")]
-    if not found:
+    rewritten = [(markdown_code(file.path), file.notes) for file in files if file.notes.get("rewrites")]
+    if not rewritten:
         return ""
-    listed = "; ".join(f"{path}: {notes['rewrites']}" for path, notes in found)
-    worst = max(float(notes["rewrites_proof"]) for _, notes in found)
+    listed = "; ".join(f"{path}: {notes['rewrites']}" for path, notes in rewritten)
+    worst = max(float(notes["rewrites_proof"]) for _, notes in rewritten)
     return (
         f"Graphs were rewritten so that they run faster and compute the same ({listed}): their outputs differ from those of the "
         f"traced graph by {worst:.1g} of the largest at most, on noise."
@@ -146,33 +145,33 @@ def _graphs(files: Sequence[ModelFile]) -> str:
 
 
 def _input(manifest: Manifest) -> str:
-    how = manifest.preprocessing
-    target = f"floor({how.get('image_px')} / {how.get('crop_pct')}) px"
-    if how.get("resize_mode") == "crop":
+    how = manifest.pixels
+    target = f"floor({how.image_px} / {how.crop_pct}) px"
+    if how.resize_mode == "crop":
         resize = f"resize the shorter side to {target} and the longer one in proportion, rounded down"
-    elif how.get("resize_mode") == "letterbox":
+    elif how.resize_mode == "letterbox":
         resize = (
             f"resize the longer side to {target} and the shorter one in proportion, rounded down, and lay it in the middle of a "
-            f"{how.get('background') or 'black'} square of {target}"
+            f"{'black' if how.background is None else how.background} square of {target}"
         )
     else:
         resize = f"resize to a square of {target}"
     sides = " × ".join(str(size) for size in manifest.input.shape[1:])
     return (
         f"`{manifest.input.name}`: float32, NCHW, {sides} an image. Apply the EXIF orientation, {_tones(how)}convert to 8-bit "
-        f"{how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
-        f"Pillow does), crop the middle {how.get('image_px')} × {how.get('image_px')} px, divide by 255, subtract the mean "
-        f"{how.get('mean')}, divide by the standard deviation {how.get('std')}. `example.py` does exactly this."
+        f"{how.channels}, {resize} ({how.resize}, antialiased, as "
+        f"Pillow does), crop the middle {how.image_px} × {how.image_px} px, divide by 255, subtract the mean "
+        f"{list(how.mean)}, divide by the standard deviation {list(how.std)}. `example.py` does exactly this."
     )
 
 
-def _tones(how: Mapping[str, Any]) -> str:
+def _tones(how: PreprocessFacts) -> str:
     """What is done with grey values of more than 8 bits and with transparent pixels, where that is settled."""
-    words, grey_range, background = "", how.get("grey_range"), how.get("background")
-    if grey_range is not None:
-        low, high = grey_range
+    words = ""
+    if how.grey_range is not None:
+        low, high = how.grey_range
         words += f"scale grey values of more than 8 bits so that {low:g} becomes 0 and {high:g} 255 (clipped, halves go up), "
-    return words if background is None else f"{words}lay transparent pixels on {background}, "
+    return words if how.background is None else f"{words}lay transparent pixels on {how.background}, "
 
 
 def _output(manifest: Manifest) -> str:

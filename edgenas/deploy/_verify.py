@@ -97,8 +97,8 @@ def _check_elsewhere(
         unopened = Check(file.path, "golden", "failed", "")
         return _check_live(folder, manifest, file, unopened, None, is_emulation=is_emulation)
     on_gpu = runtime.device_kind == "cuda"
-    found = check_apart(folder, number, file, patience, runtime=name, is_emulation=is_emulation, on_gpu=on_gpu)
-    return [replace(check, path=file.path) for check in found]
+    checks = check_apart(folder, number, file, patience, runtime=name, is_emulation=is_emulation, on_gpu=on_gpu)
+    return [replace(check, path=file.path) for check in checks]
 
 
 def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]:
@@ -140,13 +140,13 @@ def _check_hash(folder: Path, entry: FileIdentity | ModelFile) -> Check:
         size = require_regular(path, MAX_MODEL_BYTES)
         if size != entry.size_bytes:
             return Check(entry.path, "sha256", "failed", f"it has {size} bytes, the manifest says {entry.size_bytes}")
-        found = sha256_file(path)
+        sha256 = sha256_file(path)
     except OutsideError as error:
         return Check(entry.path, "sha256", "failed", str(error))
     except OSError as error:
         return Check(entry.path, "sha256", "failed", f"cannot be read: {error.strerror or error}")
-    if found != entry.sha256:
-        reason = f"sha256 is {found[:12]}… ({size} bytes), the manifest says {entry.sha256[:12]}… ({entry.size_bytes})"
+    if sha256 != entry.sha256:
+        reason = f"sha256 is {sha256[:12]}… ({size} bytes), the manifest says {entry.sha256[:12]}… ({entry.size_bytes})"
         return Check(entry.path, "sha256", "failed", reason)
     return Check(entry.path, "sha256", "passed", f"{size} bytes")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgenas.deploy.recorded import read_answers
 from edgenas.errors import ArtefactError, RunFolderError
@@ -20,7 +19,7 @@ def images_sha256(hashes_N: Sequence[str]) -> str:
     return sha256_json(list(hashes_N))
 
 
-def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+def changes_between(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
     """What two plans' terms differ in, a few words each, e.g. ``min_agreement 0.9 instead of 0.99``."""
     names = dict.fromkeys((*before, *after))
     return tuple(
@@ -30,7 +29,7 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> tupl
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return _NO_LIMIT
     return f"{value:g}" if isinstance(value, int | float) else str(value)

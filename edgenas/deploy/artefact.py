@@ -5,18 +5,15 @@ Written beside its place and moved there as a whole, so that a folder with a man
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +22,7 @@ from edgenas import __version__
 from edgenas.deploy._elsewhere import BUILD_ENGINE
 from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
+from edgenas.deploy._placing import move, new_beside
 from edgenas.deploy._readme import readme
 from edgenas.deploy._unknown import NO_DATA, NO_METRICS, NO_NET, NO_WEIGHTS
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
@@ -62,8 +60,7 @@ from edgenas.records import (
     Verdict,
     WeightsFacts,
 )
-from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
-from edgenas.runs.files import TEMPORARY, sweep_beside
+from edgenas.runs import sha256_file, sha256_json, write_json, write_text
 
 __all__ = [
     "MANIFEST",
@@ -79,7 +76,6 @@ __all__ = [
 ]
 
 REJECTED, RANGES = "REJECTED", "ranges.json"
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 _NUM_GOLDEN = 4
 _CELL_PX = 8  # golden images are noise in cells, which compresses
 # Of the largest golden logit. Noise is not what int8 was calibrated on: its outputs show a wrong file, not a lost decision.
@@ -115,7 +111,7 @@ class Facts:
     """
 
     input_shape: tuple[int, int, int]
-    preprocessing: Mapping[str, Any]
+    preprocessing: Mapping[str, object]
     classes: tuple[str, ...]
     positive: str | None
     threshold: float | None
@@ -173,7 +169,7 @@ def write_artefact(
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    temporary = _beside(folder)
+    temporary = new_beside(folder)
     held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
     try:
         alone(held)  # so that no other command takes it for left over
@@ -181,7 +177,7 @@ def write_artefact(
         if signer is not None:
             _sign(temporary, signer)
         temporary.chmod(0o755)
-        _move(temporary, folder)
+        move(temporary, folder)
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
@@ -198,19 +194,7 @@ def require_writable(folder: Path) -> None:
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    _beside(folder).rmdir()
-
-
-def _beside(folder: Path) -> Path:
-    """A new temporary folder beside ``folder``, which is not there or an older artefact."""
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep_beside(folder)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
-    except OSError as error:
-        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
+    new_beside(folder).rmdir()
 
 
 def overall(judged: Sequence[Parity | Check]) -> Verdict:
@@ -233,33 +217,25 @@ def _fill(
     reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     seed: int,
 ) -> list[ModelFile]:
-    entries = [_copy_model(folder, exported) for exported, _ in models]
-    verdict = overall([parity for _, parity in models])
-    listed = tuple(FileParity(path=entry.path, parity=parity) for entry, (_, parity) in zip(entries, models, strict=True))
+    """Write every file, the manifest last; the files that compute the net."""
+    entries, parities = [_copy_model(folder, exported) for exported, _ in models], [parity for _, parity in models]
+    verdict = overall(parities)
+    listed = tuple(FileParity(path=entry.path, parity=parity) for entry, parity in zip(entries, parities, strict=True))
     write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed, {entry.precision for entry in entries})
-    write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
-    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in facts.classes))
     answers = facts.answers.write(folder) if facts.answers is not None else None
-    word = _word([parity for _, parity in models])
-    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
-    if facts.acceptance is not None:
-        facts.acceptance[0].write(folder / ACCEPTANCE)
-        manifest = replace(manifest, acceptance=facts.acceptance[1])
+    manifest = _manifest(facts, verdict, entries, golden)
+    manifest = replace(manifest, answers=answers, word=_word(parities), quick=facts.quick or None)
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     if facts.ranges is not None:
         write_json(folder / RANGES, facts.ranges)
         support.append(RANGES)
-    support += [] if manifest.acceptance is None else [manifest.acceptance.path]
-    program = example_cpp(manifest)
-    if program is not None:
-        write_text(folder / "example.cpp", program)
-        support.append("example.cpp")
-    if any(entry.kind == "onnx" for entry in entries):
-        script = package_files("edgenas.deploy").joinpath("_build_engine.py").read_text(encoding="utf-8")
-        write_text(folder / BUILD_ENGINE, script)
-        support.append(BUILD_ENGINE)
-    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges, facts.extras))
+    if facts.acceptance is not None:
+        facts.acceptance[0].write(folder / ACCEPTANCE)
+        manifest = replace(manifest, acceptance=facts.acceptance[1])
+        support.append(facts.acceptance[1].path)
+    support += _write_programs(folder, manifest)
+    write_text(folder / "README.md", readme(manifest, parities, facts.ranges, facts.extras))
     write_json(folder / SBOM, sbom(manifest, facts.ancestors))
     support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
@@ -268,6 +244,22 @@ def _fill(
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
     write_json(folder / MANIFEST, {**plain, "sha256": sha256_json(plain)})
     return entries
+
+
+def _write_programs(folder: Path, manifest: Manifest) -> list[str]:
+    """Write what asks the net elsewhere; the programs that not every artefact has."""
+    own = package_files("edgenas.deploy")
+    write_text(folder / "example.py", own.joinpath("_example.py").read_text(encoding="utf-8"))
+    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in manifest.classes))
+    written = []
+    program = example_cpp(manifest)
+    if program is not None:
+        write_text(folder / "example.cpp", program)
+        written.append("example.cpp")
+    if any(file.kind == "onnx" for file in manifest.files):
+        write_text(folder / BUILD_ENGINE, own.joinpath("_build_engine.py").read_text(encoding="utf-8"))
+        written.append(BUILD_ENGINE)
+    return written
 
 
 def _sign(folder: Path, signer: Signer) -> None:
@@ -364,34 +356,3 @@ def _write_golden(
     np.savez_compressed(folder / "golden.npz", images=images_NCHW, logits=logits_NC)
     allowed: dict[str, float] = {name: limit for name, limit in _MAX_ERROR.items() if name in _ALWAYS or name in precisions}
     return GoldenFacts(path="golden.npz", seed=seed, num_samples=_NUM_GOLDEN, max_error=allowed)
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    """Put ``temporary`` in the place of ``folder``; what was there goes to ``temporary``, which the caller removes.
-
-    Where the file system can exchange two names at once, there is always one whole folder.
-    """
-    for path in temporary.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-            continue
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if not folder.exists():
-        temporary.rename(folder)
-    elif not _exchange(temporary, folder):
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-        folder.rename(old / "artefact")
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    sync_folder(folder.parent)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two names by Linux' ``renameat2``; False where system or file system cannot."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    done: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    return done == 0

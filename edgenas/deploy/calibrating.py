@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class Calibration:
     def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
         return self.images_NCHW[rows]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """What tells it from another, the pixels apart."""
         return {
             "images": len(self),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgenas.fields import Count, Range, require_allowed
 from edgenas.records import FileKind as FileKind
 from edgenas.records import Precision as Precision
+from edgenas.records import RunnerInfo as RunnerInfo
 
 if TYPE_CHECKING:
     import onnx
@@ -72,7 +73,7 @@ class ExportSpec:
     def __post_init__(self) -> None:
         require_allowed(self)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Everything that tells it from another: all fields but the images of ``calibration``, which are counted."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration"}
         own = getattr(self.calibration, "as_json", None)
@@ -154,31 +155,6 @@ class TypedExporter(Exporter, Protocol):
             ArtefactError: if it is no such file, or cannot be converted.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerInfo:
-    """What the live session says of itself; never what was asked for or compiled in.
-
-    Attributes:
-        device: name of the processor or GPU.
-        device_kind: ``cpu`` or ``cuda``.
-        runtime: the runtime's entry-point name.
-        runtime_version: of the package that runs it.
-        precision: of the computation.
-        threads: intra-op threads on a CPU, None on a GPU.
-        spinning: whether idle threads spin, None where there are none.
-        details: graph mode, optimisation level and the like.
-    """
-
-    device: str
-    device_kind: Literal["cpu", "cuda"]
-    runtime: str
-    runtime_version: str
-    precision: Precision
-    threads: int | None
-    spinning: bool | None
-    details: dict[str, str | int | float | bool] = field(default_factory=dict)
 
 
 class Runner(Protocol):

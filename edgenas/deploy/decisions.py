@@ -138,8 +138,8 @@ def loss_gates(seen: Seen, gates: Gates, positive: int | None, helps: Helps) -> 
     judged = [_loss("accuracy_margin", right, gates.accuracy_loss, "images", helps.all)]
     if positive is not None and gates.sensitivity_loss is not None and gates.sensitivity_loss < 1:
         mine_N = seen.labels_N == positive
-        found = (right[0][mine_N], right[1][mine_N])
-        judged.append(_loss("sensitivity_margin", found, gates.sensitivity_loss, "positives", helps.positives))
+        of_positives = (right[0][mine_N], right[1][mine_N])
+        judged.append(_loss("sensitivity_margin", of_positives, gates.sensitivity_loss, "positives", helps.positives))
     return judged
 
 

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.layers import float_results, read_graph, results_of
 from edgenas.records import BlockDifference, BlockDifferences, Precision
+
+if TYPE_CHECKING:
+    import onnx
 
 LIMITS: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.1}  # relative, that a precision explains
 MAX_BLOCKS = 200
@@ -65,7 +68,7 @@ def block_differences(
             aligned = _aligned(first, second)
             if aligned is not None:
                 sums[pair.block].append(_measured(first.astype(np.float64), aligned.astype(np.float64)))
-    blocks = [_difference(block, found) for block, found in sums.items() if found]
+    blocks = [_difference(block, errors) for block, errors in sums.items() if errors]
     return _said(blocks, how, LIMITS[precision], len(images_NCHW)) if blocks else None
 
 
@@ -85,7 +88,7 @@ def _said(blocks: Sequence[BlockDifference], how: str, limit: float, num_images:
     )
 
 
-def _pairs(reference: Any, candidate: Any) -> tuple[str, list[_Pair]]:
+def _pairs(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> tuple[str, list[_Pair]]:
     """What is compared, in the order of computation, and by what it was found."""
     before, after = _modules(reference), _modules(candidate)
     shared = [block for block in before if block in after]
@@ -101,18 +104,18 @@ def _pairs(reference: Any, candidate: Any) -> tuple[str, list[_Pair]]:
     return "order", [_Pair(f"{number}: {a}", a, b) for number, (a, b) in enumerate(zip(first, second, strict=True), 1)]
 
 
-def _modules(model: Any) -> dict[str, str]:
+def _modules(model: onnx.ModelProto) -> dict[str, str]:
     """The last float result of every module, by its path, in the order in which they are done; empty without such names."""
-    found: dict[str, str] = {}
+    last: dict[str, str] = {}
     for name, node in float_results(model).items():
         path = node.name.rpartition("/")[0]
         if path and node.op_type != "Cast":
-            found.pop(path, None)  # a module stands where it ends
-            found[path] = name
-    return found
+            last.pop(path, None)  # a module stands where it ends
+            last[path] = name
+    return last
 
 
-def _weighted(model: Any) -> Iterator[str]:
+def _weighted(model: onnx.ModelProto) -> Iterator[str]:
     """Results of products and convolutions."""
     return (name for name, node in float_results(model).items() if node.op_type in _WEIGHTED)
 
@@ -135,8 +138,8 @@ def _measured(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[
         return float(difference.max(initial=0.0)), float((difference**2).sum()), float((before**2).sum())
 
 
-def _difference(block: str, found: Sequence[tuple[float, float, float]]) -> BlockDifference:
-    largest, noise, signal = max(each[0] for each in found), sum(each[1] for each in found), sum(each[2] for each in found)
+def _difference(block: str, errors: Sequence[tuple[float, float, float]]) -> BlockDifference:
+    largest, noise, signal = max(each[0] for each in errors), sum(each[1] for each in errors), sum(each[2] for each in errors)
     is_known = math.isfinite(noise) and math.isfinite(signal) and (signal > 0 or noise == 0)
     relative = (math.sqrt(noise / signal) if signal else 0.0) if is_known else None
     return BlockDifference(block=block, max_abs=largest if math.isfinite(largest) else None, relative=relative)

@@ -221,14 +221,14 @@ def loss_gate(name: str, lost: int, won: int, total: int, margin: float, kind: s
     if by_other is not None:
         return by_other
     interval = f"(95 % interval {loss.low:.4f} to {loss.high:.4f})"
-    found = f"a loss of {lost:,} less {won:,} gained of {total:,} {kind} {interval}"
+    words = f"a loss of {lost:,} less {won:,} gained of {total:,} {kind} {interval}"
     if total > 0 and loss.low > margin:
-        return replace(judged, verdict="failed", reason=f"{found} is above {margin:g}")
+        return replace(judged, verdict="failed", reason=f"{words} is above {margin:g}")
     needs = stats.images_to_show(lost, won, total, margin)
     if total == 0:
         return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs:,} would decide it", needs=needs)
     needed = f"no number of {kind}" if needs is None else f"{needs:,} {kind}"
-    reason = f"{found} does not decide {margin:g}; at these rates {needed} would, there are {total:,}{_more(helped)}"
+    reason = f"{words} does not decide {margin:g}; at these rates {needed} would, there are {total:,}{_more(helped)}"
     return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
@@ -330,8 +330,8 @@ def _learned(
     poor = [whose for whose in decisions if not stats.beats_most_frequent(argmax[whose], decisions[whose], labels_N)]
     if not poor:
         return judged
-    found = ", ".join(f"{whose} decides {rights[whose].value:.4f} of {share.n:,} rightly" for whose in poor)
-    reason = f"{found}, always answering the most frequent class {share.value:.4f}: nothing shows that anything was learned"
+    rights_words = ", ".join(f"{whose} decides {rights[whose].value:.4f} of {share.n:,} rightly" for whose in poor)
+    reason = f"{rights_words}, always answering the most frequent class {share.value:.4f}: nothing shows that anything was learned"
     return replace(judged, verdict="failed", reason=reason)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._asking import answers_apart, first_not_finite_apart
 from edgenas.deploy.artefact import run_in_batches
-from edgenas.deploy.contracts import ExportedFile, ImageRows
+from edgenas.deploy.contracts import ExportedFile, ImageRows, Precision
 from edgenas.deploy.decisions import finite_decisions
 from edgenas.deploy.differences import block_differences
 from edgenas.deploy.layers import first_not_finite
@@ -36,7 +36,7 @@ class Answers(Protocol):
         ...
 
 
-def answers(path: Path, runtime: str, precision: Any, batch_size: int | None, images_NCHW: ImageRows) -> NDArray[np.float32]:
+def answers(path: Path, runtime: str, precision: Precision, batch_size: int | None, images_NCHW: ImageRows) -> NDArray[np.float32]:
     """Logits (N, classes) of a file on a runtime.
 
     Raises:
@@ -92,7 +92,7 @@ class Judge:
         looked_at = file.emulation if file.kind != "onnx" else file.path
         return self._compare(candidate_NK, looked_at, file)
 
-    def _answers(self, path: Path, runtime: str, precision: Any, batch_size: int | None) -> NDArray[np.float32]:
+    def _answers(self, path: Path, runtime: str, precision: Precision, batch_size: int | None) -> NDArray[np.float32]:
         """As `answers`; what was answered before an interruption is not asked again."""
         how = answers_apart if self.is_foreign else answers
         ask = partial(how, path, runtime, precision, batch_size if batch_size is not None else DYNAMIC_BATCH, self.images_NCHW)

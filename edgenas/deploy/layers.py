@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ImageRows
 from edgenas.graphs.half import ROUNDED
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
@@ -39,7 +42,7 @@ def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
     return None
 
 
-def _named(node: Any, kinds: Mapping[str, str]) -> str:
+def _named(node: onnx.NodeProto, kinds: Mapping[str, str]) -> str:
     """Name and kind of an operator; where it only rounds what another one gives, those of that one."""
     rounded = node.name.removesuffix(ROUNDED)
     if node.op_type == "Cast" and rounded != node.name and rounded in kinds:
@@ -47,7 +50,7 @@ def _named(node: Any, kinds: Mapping[str, str]) -> str:
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
-def read_graph(path: Path) -> Any | None:
+def read_graph(path: Path) -> onnx.ModelProto | None:
     """An ONNX graph; None where the package or the file does not allow to read it."""
     try:
         import onnx
@@ -60,7 +63,7 @@ def read_graph(path: Path) -> Any | None:
         return None
 
 
-def float_results(model: Any) -> dict[str, Any]:
+def float_results(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """The operators of a graph by the names of their float results, in the order of computation."""
     import onnx
 
@@ -74,7 +77,7 @@ def float_results(model: Any) -> dict[str, Any]:
     }
 
 
-def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[Any]] | None:
+def results_of(model: onnx.ModelProto, images_NCHW: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[Any]] | None:
     """Some results of a graph on as many images as it takes at once; None where it cannot be run here."""
     try:
         import onnx
@@ -100,7 +103,7 @@ def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str
     return results
 
 
-def _values(model: Any) -> dict[str, Any]:
+def _values(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """Types and shapes of a graph's values by their names, as far as they can be inferred."""
     import onnx
 

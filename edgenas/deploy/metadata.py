@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 METADATA_SCHEMA = 1  # 1: first
+SCHEMA = "schema_version"  # names what the others mean
 
 
 def metadata(
     classes: Sequence[str],
-    preprocessing: Mapping[str, Any],
+    preprocessing: Mapping[str, object],
     positive: str | None,
     threshold: float | None,
     refer: tuple[float, float] | None = None,
@@ -32,7 +32,7 @@ def metadata(
         refer: the least and the highest probability of ``positive`` at which a person decides; None where none does.
     """
     texts = {
-        "schema_version": str(METADATA_SCHEMA),
+        SCHEMA: str(METADATA_SCHEMA),
         "classes": json.dumps(list(classes)),
         "preprocessing": json.dumps(dict(preprocessing), sort_keys=True),
         "decision": "argmax",
@@ -49,7 +49,7 @@ def contradictions(texts: Mapping[str, str], expected: Mapping[str, str]) -> lis
 
     A newer schema is not compared, nor is a zone of referral in a file that names none: those of before did not.
     """
-    if texts.get("schema_version") != expected["schema_version"]:
+    if texts.get(SCHEMA) != expected.get(SCHEMA):
         return []
     names = {*expected, "positive", "threshold", "refer"} - ({"refer"} - set(texts))
     return [name for name in sorted(names) if texts.get(name) != expected.get(name)]

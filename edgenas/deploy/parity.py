@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ from edgenas.deploy.margins import equality, margins
 from edgenas.deploy.shifts import calibration_shift, logit_errors
 from edgenas.deploy.unseen import margins_of, reach_of, unseen_flips
 from edgenas.errors import ParityError
-from edgenas.records import DecisionAgreement, Gate, LogitErrors, Parity, Verdict
+from edgenas.records import CalibrationShift, DecisionAgreement, Gate, LogitErrors, Margins, Parity, UnseenFlips, Verdict
 
 __all__ = ["Gates", "compare", "compare_decisions", "floor_gate", "not_run", "probabilities"]
 
@@ -147,7 +146,7 @@ def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | Non
         max_abs = math.nan if distances.max_abs is None else distances.max_abs
         judged.append(count_gate("max_abs_logit", max_abs, gates.max_abs_logit))
     verdict, reason = _worst(judged, gates)
-    same_N = seen.same_argmax_N
+    same_N, evidence = seen.same_argmax_N, _evidence(seen, task)
     return Parity(
         verdict=verdict,
         reason=reason,
@@ -163,7 +162,10 @@ def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | Non
         new_false_positives=None if positive is None else int(new_alarms(seen, positive).sum()),
         p_mcnemar=p_mcnemar(seen),
         equality=equal,
-        **_evidence(seen, task),
+        margins=evidence.margins,
+        unseen=evidence.unseen,
+        unseen_positives=evidence.unseen_positives,
+        calibration=evidence.calibration,
     )
 
 
@@ -174,22 +176,30 @@ def _worst(judged: Sequence[Gate], gates: Gates) -> tuple[Verdict, str]:
     return verdict, reason_of_set if by_set == verdict else reason
 
 
-def _evidence(seen: Seen, task: _Task) -> dict[str, Any]:
-    """What is known beyond the verdict, by the names of `Parity`: nothing of it decides a gate."""
-    margin_N = reach_N = None
-    found: dict[str, Any] = {}
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What is known beyond the verdict, as in `Parity`; nothing of it decides a gate."""
+
+    unseen: UnseenFlips | None
+    unseen_positives: UnseenFlips | None = None
+    margins: Margins | None = None
+    calibration: CalibrationShift | None = None
+
+
+def _evidence(seen: Seen, task: _Task) -> _Evidence:
+    """How far decisions are from others, and what is to be expected of images that were not seen."""
+    margin_N = reach_N = of_margins = calibration = unseen_positives = None
     if seen.reference_NC is not None:
         with np.errstate(invalid="ignore"):
             margin_N = margins(seen.reference_NC, task.positive, task.threshold)
             reach_N = reach_of(seen.reference_NC, seen.candidate_NC) if len(margin_N) else margin_N
-        found["margins"] = margins_of(seen.reference_NC, seen.candidate_NC, seen.flipped_N, task.positive, task.threshold)
-        found["calibration"] = calibration_shift(seen.reference_NC, seen.candidate_NC, seen.labels_N)
-    found["unseen"] = unseen_flips(seen.flipped_N, margin_N, reach_N)
+        of_margins = margins_of(seen.reference_NC, seen.candidate_NC, seen.flipped_N, task.positive, task.threshold)
+        calibration = calibration_shift(seen.reference_NC, seen.candidate_NC, seen.labels_N)
     if task.positive is not None:
         mine_N = seen.labels_N == task.positive
         of_mine = (None, None) if margin_N is None or reach_N is None else (margin_N[mine_N], reach_N[mine_N])
-        found["unseen_positives"] = unseen_flips(seen.flipped_N[mine_N], *of_mine)
-    return found
+        unseen_positives = unseen_flips(seen.flipped_N[mine_N], *of_mine)
+    return _Evidence(unseen_flips(seen.flipped_N, margin_N, reach_N), unseen_positives, of_margins, calibration)
 
 
 def _agreement(flipped_N: NDArray[np.bool_]) -> DecisionAgreement:

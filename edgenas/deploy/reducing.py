@@ -53,12 +53,12 @@ def value_ranges(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(probe.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found, sizes = [], []
+    results, sizes = [], []
     for start in range(0, len(images_NCHW), DYNAMIC_BATCH):
         batch_NCHW = np.ascontiguousarray(images_NCHW[start : start + DYNAMIC_BATCH], dtype=np.float32)
-        found.append(np.array(session.run(None, {"image": batch_NCHW}), dtype=np.float64).reshape(-1, 2))
+        results.append(np.array(session.run(None, {"image": batch_NCHW}), dtype=np.float64).reshape(-1, 2))
         sizes.append(len(batch_NCHW))
-    return report(model, probe, np.stack(found), precision=precision, kept=kept, split=split, sizes=sizes)
+    return report(model, probe, np.stack(results), precision=precision, kept=kept, split=split, sizes=sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +120,25 @@ def repaired(trials: Trials, *, split: str) -> Generator[RepairTrial, None, Repa
     def judge(kept: tuple[str, ...]) -> str:
         return trials.reason(kept, is_quick=kept != tuple(lost))
 
-    found = yield from repair(judge, blocks_of(graph, nodes), needed=tuple(lost))
-    return _told(trials, graph, found, first, split)
+    repaired = yield from repair(judge, blocks_of(graph, nodes), needed=tuple(lost))
+    return _told(trials, graph, repaired, first, split)
 
 
-def _told(trials: Trials, graph: onnx.ModelProto, found: Found, weights: str, split: str) -> Repair:
+def _told(trials: Trials, graph: onnx.ModelProto, repaired: Found, weights: str, split: str) -> Repair:
     """What was found, with its cost."""
-    kept = found.kept or ()
+    kept = repaired.kept or ()
     _, plain = held_reduced(graph, precision=trials.precision)
     _, still = held_reduced(graph, precision=trials.precision, kept=kept)
     macs = node_macs(graph)
     cost = sum(macs.get(name, 0) for name in plain - still)
     return Repair(
         precision=trials.precision,
-        verdict="impossible" if found.kept is None else "repaired" if kept else "not_needed",
+        verdict="impossible" if repaired.kept is None else "repaired" if kept else "not_needed",
         split=split,
         num_images=len(trials.images_NCHW),
-        reason="; ".join(part for part in (weights, found.trials[0].reason) if part),
+        reason="; ".join(part for part in (weights, repaired.trials[0].reason) if part),
         kept=kept,
-        blocks=found.blocks,
+        blocks=repaired.blocks,
         macs_share=cost / max(1, sum(macs.values())),
-        trials=found.trials,
+        trials=repaired.trials,
     )

@@ -17,7 +17,7 @@ MAX_TRIALS = 80
 
 
 class Part(Protocol):
-    """A block or an operator, as `edgenas.graphs.blocks.Part`."""
+    """A block or an operator, as `edgenas.graphs.blocks.GraphPart`."""
 
     @property
     def name(self) -> str:
@@ -86,11 +86,11 @@ def repair(
     if not blocks or not (yield from bench.passes(blocks)):
         return Found(None, (), tuple(bench.trials))
     try:
-        found = yield from _explained(bench, [], False, sorted(blocks, key=_cost))
-        if (yield from bench.passes(found)):
-            operators = [part for block in found for part in block.parts or (block,)]
+        explaining = yield from _explained(bench, [], False, sorted(blocks, key=_cost))
+        if (yield from bench.passes(explaining)):
+            operators = [part for block in explaining for part in block.parts or (block,)]
             inside = yield from _explained(bench, [], False, sorted(operators, key=_cost))
-            yield from bench.passes(_whole(inside, found))
+            yield from bench.passes(_whole(inside, explaining))
     except _OutOfTrialsError:
         pass
     kept = bench.smallest()

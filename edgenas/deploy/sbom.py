@@ -11,17 +11,41 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageMetadata, PackageNotFoundError
 from importlib.metadata import metadata as package_metadata
-from typing import Any
+from typing import Literal
 
-from edgenas.records import FileIdentity, Manifest, ModelFile
+from edgenas.records import (
+    Bom,
+    BomAnalysis,
+    BomComponent,
+    BomDependency,
+    BomFormat,
+    BomHash,
+    BomInterval,
+    BomLicence,
+    BomMetadata,
+    BomMetric,
+    BomModelCard,
+    BomNamed,
+    BomParameters,
+    BomPedigree,
+    BomPhase,
+    BomProperty,
+    BomReference,
+    BomTool,
+    BomTools,
+    FileIdentity,
+    Manifest,
+    ModelFile,
+)
 from edgenas.runs import sha256_json
 
 SBOM = "sbom.cdx.json"
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _NAMESPACE = uuid.UUID("6f6b6e0b-8a3e-5b0c-9c58-0d1b6d7a4f11")  # of serial numbers
 _NET = "net"  # reference of the net among the components
+_LEARNED = "machine-learning-model"  # type of a component
 _RUNS = {  # by the start of a runtime's name, packages of which one is needed
     "onnxruntime-cuda": ("onnxruntime-gpu",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
@@ -55,7 +79,7 @@ class Ancestor:
         return f"{self.role}:{self.name}" + ("" if self.sha256 is None else f"@{self.sha256[:12]}")
 
 
-def sbom(manifest: Manifest, ancestors: Sequence[Ancestor] = ()) -> dict[str, Any]:
+def sbom(manifest: Manifest, ancestors: Sequence[Ancestor] = ()) -> Bom:
     """The bill of an artefact.
 
     Args:
@@ -68,21 +92,19 @@ def sbom(manifest: Manifest, ancestors: Sequence[Ancestor] = ()) -> dict[str, An
     libraries += [_library(name, "excluded", manifest.versions[name]) for name in made]
     files = [part for file in manifest.files for part in _files(file)]
     serial = uuid.uuid5(_NAMESPACE, sha256_json(manifest.as_json()))
-    return {
-        "$schema": SCHEMA,
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{serial}",
-        "version": 1,
-        "metadata": {
-            **({} if manifest.created_on is None else {"timestamp": f"{manifest.created_on}T00:00:00Z"}),
-            "lifecycles": [{"phase": "build"}],
-            "tools": {"components": [{"type": "application", "name": "edgenas", "version": manifest.created_by.split()[-1]}]},
-            "component": _net(manifest, ancestors),
-        },
-        "components": [*files, _data(manifest), *(_ancestor(each) for each in ancestors), *libraries],
-        "dependencies": list(_dependencies(manifest, files, ancestors)),
-    }
+    edgenas = BomTool(name="edgenas", version=manifest.created_by.split()[-1])
+    return Bom(
+        schema=SCHEMA,
+        serial_number=f"urn:uuid:{serial}",
+        metadata=BomMetadata(
+            timestamp=None if manifest.created_on is None else f"{manifest.created_on}T00:00:00Z",
+            lifecycles=(BomPhase(phase="build"),),
+            tools=BomTools(components=(edgenas,)),
+            component=_net(manifest, ancestors),
+        ),
+        components=(*files, _data(manifest), *(_ancestor(each) for each in ancestors), *libraries),
+        dependencies=tuple(_dependencies(manifest, files, ancestors)),
+    )
 
 
 def packages_of(runtime: str) -> tuple[str, ...]:
@@ -92,33 +114,40 @@ def packages_of(runtime: str) -> tuple[str, ...]:
     return (*([there or choices[0]] if choices else []), *_BESIDE)
 
 
-def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> dict[str, Any]:
-    facts, top1 = manifest.architecture, manifest.metrics.metrics.top1
-    described = {
-        "task": "image classification",
-        "architectureFamily": facts.space,
-        "modelArchitecture": json.dumps(facts.arch, sort_keys=True),
-        "datasets": [{"ref": _data_ref(manifest)}],
-        "inputs": [{"format": f"{manifest.input.dtype} {manifest.input.layout} {_shape(manifest.input.shape)}"}],
-        "outputs": [{"format": f"{manifest.output.dtype} {_shape(manifest.output.shape)}"}],
-    }
-    measured: dict[str, Any] = {"type": "top-1", "value": f"{top1.value:.6f}", "slice": manifest.metrics.split}
-    measured |= {"confidenceInterval": {"lowerBound": f"{top1.low:.6f}", "upperBound": f"{top1.high:.6f}"}}
-    figures = {"quantitativeAnalysis": {"performanceMetrics": [measured]}} if top1.n else {}
-    said = {"weights": manifest.weights.origin, "status": manifest.status, "parameters": facts.params, "macs": facts.macs}
-    return {
-        "type": "machine-learning-model",
-        "bom-ref": _NET,
-        "name": f"image classifier, {len(manifest.classes)} classes",
-        **({"version": manifest.weights.sha256[:12]} if manifest.weights.sha256 else {}),
-        "hashes": _hashes(manifest.weights.sha256),
-        **({"pedigree": {"ancestors": [_as_ancestor(each) for each in ancestors]}} if ancestors else {}),
-        "modelCard": {"modelParameters": described, **figures},
-        "properties": _properties(said),
-    }
+def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> BomComponent:
+    facts, weights = manifest.architecture, manifest.weights
+    said = {"weights": weights.origin, "status": manifest.status, "parameters": facts.params, "macs": facts.macs}
+    return BomComponent(
+        type=_LEARNED,
+        bom_ref=_NET,
+        name=f"image classifier, {len(manifest.classes)} classes",
+        version=weights.sha256[:12] if weights.sha256 else None,
+        hashes=_hashes(weights.sha256),
+        pedigree=BomPedigree(ancestors=tuple(BomNamed(type=_LEARNED, name=each.name) for each in ancestors)) if ancestors else None,
+        model_card=_card(manifest),
+        properties=_properties(said),
+    )
 
 
-def _files(file: ModelFile) -> Iterator[dict[str, Any]]:
+def _card(manifest: Manifest) -> BomModelCard:
+    """What the net is, and its accuracy where it was judged."""
+    facts, given, answer = manifest.architecture, manifest.input, manifest.output
+    described = BomParameters(
+        task="image classification",
+        architecture_family=facts.space,
+        model_architecture=json.dumps(facts.arch, sort_keys=True),
+        datasets=(BomReference(ref=_data_ref(manifest)),),
+        inputs=(BomFormat(format=f"{given.dtype} {given.layout} {_shape(given.shape)}"),),
+        outputs=(BomFormat(format=f"{answer.dtype} {_shape(answer.shape)}"),),
+    )
+    top1 = manifest.metrics.metrics.top1
+    interval = BomInterval(lower_bound=f"{top1.low:.6f}", upper_bound=f"{top1.high:.6f}")
+    measured = BomMetric(type="top-1", value=f"{top1.value:.6f}", slice=manifest.metrics.split, confidence_interval=interval)
+    figures = BomAnalysis(performance_metrics=(measured,)) if top1.n else None
+    return BomModelCard(model_parameters=described, quantitative_analysis=figures)
+
+
+def _files(file: ModelFile) -> Iterator[BomComponent]:
     batch = "any" if file.batch_size is None else file.batch_size
     said = {"kind": file.kind, "runtime": file.runtime, "precision": file.precision, "batch_size": batch}
     said |= {"targets": ",".join(file.targets)} if file.targets else {}
@@ -129,87 +158,76 @@ def _files(file: ModelFile) -> Iterator[dict[str, Any]]:
         yield _file(file.emulation, {"emulates": file.path})
 
 
-def _file(file: ModelFile | FileIdentity, said: Mapping[str, Any]) -> dict[str, Any]:
-    size = {"size_bytes": file.size_bytes}
-    hashes, properties = _hashes(file.sha256), _properties({**said, **size})
-    return {"type": "file", "bom-ref": f"file:{file.path}", "name": file.path, "hashes": hashes, "properties": properties}
+def _file(file: ModelFile | FileIdentity, said: Mapping[str, object]) -> BomComponent:
+    properties = _properties({**said, "size_bytes": file.size_bytes})
+    return BomComponent(
+        type="file", bom_ref=f"file:{file.path}", name=file.path, hashes=_hashes(file.sha256), properties=properties
+    )
 
 
-def _data(manifest: Manifest) -> dict[str, Any]:
-    counts = {f"images.{name}": count for name, count in manifest.data.splits.items()}
-    return {
-        "type": "data",
-        "bom-ref": _data_ref(manifest),
-        "name": manifest.data.source,
-        **({"version": manifest.data.fingerprint[:12]} if manifest.data.fingerprint else {}),
-        "data": [{"type": "dataset", "name": manifest.data.source}],
-        "properties": _properties({"fingerprint": manifest.data.fingerprint, **counts}),
-    }
+def _data(manifest: Manifest) -> BomComponent:
+    data = manifest.data
+    counts = {f"images.{name}": count for name, count in data.splits.items()}
+    return BomComponent(
+        type="data",
+        bom_ref=_data_ref(manifest),
+        name=data.source,
+        version=data.fingerprint[:12] if data.fingerprint else None,
+        data=(BomNamed(type="dataset", name=data.source),),
+        properties=_properties({"fingerprint": data.fingerprint, **counts}),
+    )
 
 
 def _data_ref(manifest: Manifest) -> str:
     return f"data:{manifest.data.fingerprint[:12]}"
 
 
-def _as_ancestor(ancestor: Ancestor) -> dict[str, Any]:
-    return {"type": "machine-learning-model", "name": ancestor.name}
-
-
-def _ancestor(ancestor: Ancestor) -> dict[str, Any]:
+def _ancestor(ancestor: Ancestor) -> BomComponent:
     known = {} if ancestor.licence is None else {"licence-of-published-weights": ancestor.licence}
-    return {
-        "type": "machine-learning-model",
-        "bom-ref": ancestor.ref,
-        "name": ancestor.name,
-        "scope": "excluded",
-        **({} if ancestor.sha256 is None else {"hashes": _hashes(ancestor.sha256)}),
-        "properties": _properties({"role": ancestor.role, **known}),
-    }
+    return BomComponent(
+        type=_LEARNED,
+        bom_ref=ancestor.ref,
+        name=ancestor.name,
+        scope="excluded",
+        hashes=None if ancestor.sha256 is None else _hashes(ancestor.sha256),
+        properties=_properties({"role": ancestor.role, **known}),
+    )
 
 
-def _library(name: str, scope: str, version: str | None = None) -> dict[str, Any]:
-    """A Python package; ``required`` to run the artefact, or ``excluded``: it had a part in making it."""
-    found = _installed(name)
-    known = version if version is not None else None if found is None else found["Version"]
-    licence = None if found is None else found.get("License-Expression")
+def _library(name: str, scope: Literal["required", "excluded"], version: str | None = None) -> BomComponent:
+    """A Python package, of the version that is installed where none is given."""
+    there = _installed(name)
+    known = version if version is not None else None if there is None else str(there["Version"])
+    licence = there["License-Expression"] if there is not None and "License-Expression" in there else None
     purl = f"pkg:pypi/{name}" + ("" if known is None else f"@{known}")
-    return {
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        **({} if known is None else {"version": known}),
-        "scope": scope,
-        **({} if licence is None else {"licenses": [{"expression": licence}]}),
-        "purl": purl,
-    }
+    licences = None if licence is None else (BomLicence(expression=licence),)
+    return BomComponent(type="library", bom_ref=purl, name=name, version=known, scope=scope, licenses=licences, purl=purl)
 
 
-def _installed(name: str) -> Any | None:
+def _installed(name: str) -> PackageMetadata | None:
     try:
         return package_metadata(name)
     except PackageNotFoundError:
         return None
 
 
-def _dependencies(
-    manifest: Manifest, files: Sequence[Mapping[str, Any]], ancestors: Sequence[Ancestor]
-) -> Iterator[dict[str, Any]]:
+def _dependencies(manifest: Manifest, files: Sequence[BomComponent], ancestors: Sequence[Ancestor]) -> Iterator[BomDependency]:
     """What each component stands on: the net on files and data, a file on what runs it."""
-    beside = [_data_ref(manifest), *(each.ref for each in ancestors)]
-    yield {"ref": _NET, "dependsOn": [*(file["bom-ref"] for file in files), *beside]}
+    beside = (_data_ref(manifest), *(each.ref for each in ancestors))
+    yield BomDependency(ref=_NET, depends_on=(*(file.bom_ref for file in files), *beside))
     for file in manifest.files:
-        needed = [_library(name, "required")["bom-ref"] for name in packages_of(file.runtime)]
-        yield {"ref": f"file:{file.path}", "dependsOn": needed}
+        needed = tuple(_library(name, "required").bom_ref for name in packages_of(file.runtime))
+        yield BomDependency(ref=f"file:{file.path}", depends_on=needed)
 
 
-def _hashes(sha256: str) -> list[dict[str, str]]:
+def _hashes(sha256: str) -> tuple[BomHash, ...]:
     """The hash as an SBOM lists it; nothing where it is none, as in what was made by hand."""
     is_hash = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
-    return [{"alg": "SHA-256", "content": sha256}] if is_hash else []
+    return (BomHash(content=sha256),) if is_hash else ()
 
 
-def _properties(said: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [{"name": f"edgenas:{name}", "value": str(value)} for name, value in said.items()]
+def _properties(said: Mapping[str, object]) -> tuple[BomProperty, ...]:
+    return tuple(BomProperty(name=f"edgenas:{name}", value=str(value)) for name, value in said.items())
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -19,7 +19,7 @@ _TOP = re.compile(r"/?[^./]+")  # the outermost module
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GraphPart:
     """A block or an operator.
 
     Attributes:
@@ -32,7 +32,7 @@ class Part:
     name: str
     kept: tuple[str, ...]
     cost: int
-    parts: tuple[Part, ...] = ()
+    parts: tuple[GraphPart, ...] = ()
 
 
 def block_names(nodes: Iterable[str]) -> dict[str, str | None]:
@@ -41,13 +41,13 @@ def block_names(nodes: Iterable[str]) -> dict[str, str | None]:
     No block lies in another one: beside that one, ``stages.0.downsample/Conv`` is of ``stages.0.downsample``. None of a node that
     no module gives a name, or only one with blocks in it.
     """
-    found = {name: _first_guess(name) for name in nodes}
+    guesses = {name: _first_guess(name) for name in nodes}
     while True:
-        blocks = {block for block in found.values() if block is not None}
+        blocks = {block for block in guesses.values() if block is not None}
         around = {block for block in blocks if any(each.startswith((f"{block}.", f"{block}/")) for each in blocks)}
         if not around:
-            return found
-        found = {name: _within(name, block) if block in around else block for name, block in found.items()}
+            return guesses
+        guesses = {name: _within(name, block) if block in around else block for name, block in guesses.items()}
 
 
 def _first_guess(name: str) -> str | None:
@@ -61,19 +61,19 @@ def _within(name: str, block: str) -> str | None:
     return None if match is None else block + match.group()
 
 
-def blocks_of(model: onnx.ModelProto, nodes: Collection[str]) -> tuple[Part, ...]:
+def blocks_of(model: onnx.ModelProto, nodes: Collection[str]) -> tuple[GraphPart, ...]:
     """Blocks of an opened graph in order, of those of its operators that are among ``nodes``, by name.
 
     Neighbours without a module are blocks of at most `MAX_NAMELESS` operators.
     """
     costs, names = node_macs(model), block_names(node.name for node in model.graph.node)
-    groups: list[tuple[str | None, list[Part]]] = []
-    by_name: dict[str, list[Part]] = {}
+    groups: list[tuple[str | None, list[GraphPart]]] = []
+    by_name: dict[str, list[GraphPart]] = {}
     for node in model.graph.node:
         if node.name not in nodes:
             continue
         own = f"/{node.name}" if node.name == node.op_type else node.name
-        part = Part(node.name, (own,), costs.get(node.name, 0))
+        part = GraphPart(node.name, (own,), costs.get(node.name, 0))
         block = names[node.name]
         if block is not None and block in by_name:
             by_name[block].append(part)
@@ -86,16 +86,16 @@ def blocks_of(model: onnx.ModelProto, nodes: Collection[str]) -> tuple[Part, ...
     return tuple(_block(name, parts) for name, parts in groups)
 
 
-def _block(name: str | None, parts: Sequence[Part]) -> Part:
+def _block(name: str | None, parts: Sequence[GraphPart]) -> GraphPart:
     cost = sum(part.cost for part in parts)
     if name is not None:
-        return Part(name, (name,), cost, tuple(parts))
+        return GraphPart(name, (name,), cost, tuple(parts))
     label = parts[0].name if len(parts) == 1 else f"{parts[0].name} to {parts[-1].name}"
-    return Part(label, tuple(name for part in parts for name in part.kept), cost, tuple(parts))
+    return GraphPart(label, tuple(name for part in parts for name in part.kept), cost, tuple(parts))
 
 
 def node_macs(model: onnx.ModelProto) -> dict[str, int]:
     """Multiply-accumulates of every operator that has any, by name, for one image; a size that is not known counts as 1."""
     sizes = {name: tuple(size or 1 for size in shape) for name, shape in shapes_of(model.graph).items()}
-    found = {node.name: macs_of(node, sizes) for node in model.graph.node}
-    return {name: macs for name, macs in found.items() if macs}
+    counted = {node.name: macs_of(node, sizes) for node in model.graph.node}
+    return {name: macs for name, macs in counted.items() if macs}

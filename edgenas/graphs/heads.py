@@ -22,8 +22,8 @@ def single_products(typed: onnx.ModelProto) -> tuple[str, ...]:
 
     values = (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)
     kinds = {value.name: value.type.tensor_type.elem_type for value in values}
-    found = (node for node in typed.graph.node if node.op_type in _PRODUCTS)
-    return tuple(node.name for node in found if kinds.get(node.output[0]) == TensorProto.FLOAT)
+    products = (node for node in typed.graph.node if node.op_type in _PRODUCTS)
+    return tuple(node.name for node in products if kinds.get(node.output[0]) == TensorProto.FLOAT)
 
 
 def half_products(model: onnx.ModelProto, names: tuple[str, ...], *, emulate: bool = False) -> onnx.ModelProto:

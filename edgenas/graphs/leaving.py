@@ -36,7 +36,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LayerGroup:
     """Layers that are quantised together or not at all: a part of the net, and its nodes."""
 
     name: str
@@ -56,13 +56,13 @@ class QuantisationPlan:
     """
 
     nodes: tuple[str, ...]
-    left_out: tuple[tuple[Group, Effect], ...]
+    left_out: tuple[tuple[LayerGroup, Effect], ...]
     all_quantised: Effect
     effect: Effect
     holds: bool
 
 
-def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[Group, ...]:
+def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[LayerGroup, ...]:
     """Parts of a net as fine as ``limit`` groups allow: by the path of a node's name, by neighbours where names have none.
 
     Args:
@@ -70,15 +70,15 @@ def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[Group, ...
         limit: largest number of groups.
     """
     if len(names) <= limit:
-        return tuple(Group(name, (name,)) for name in names)
+        return tuple(LayerGroup(name, (name,)) for name in names)
     paths = [tuple(name.rpartition("/")[0].split(".")) for name in names]
     for depth in range(max(len(path) for path in paths), 0, -1):
         keys = [".".join(path[:depth]) for path in paths]
         if 1 < len(set(keys)) <= limit:
-            return tuple(Group(key, _of(key, keys, names)) for key in dict.fromkeys(keys))
+            return tuple(LayerGroup(key, _of(key, keys, names)) for key in dict.fromkeys(keys))
     size = -(-len(names) // limit)
     chunks = [tuple(names[start : start + size]) for start in range(0, len(names), size)]
-    return tuple(Group(chunk[0] if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}", chunk) for chunk in chunks)
+    return tuple(LayerGroup(chunk[0] if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}", chunk) for chunk in chunks)
 
 
 def _of(key: str, keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _of(key: str, keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def plan(
-    groups: Sequence[Group],
+    groups: Sequence[LayerGroup],
     measure: Callable[[Sequence[str]], Effect],
     holds: Callable[[Effect], bool],
     *,
@@ -107,7 +107,7 @@ def plan(
     first = measure(everything)
     if holds(first):
         return QuantisationPlan(everything, (), first, first, holds=True)
-    alone: list[tuple[Group, Effect]] = []
+    alone: list[tuple[LayerGroup, Effect]] = []
     for group in groups:
         if clock() - start > budget_s:
             break
@@ -124,5 +124,5 @@ def plan(
     return QuantisationPlan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
 
 
-def _without(groups: Sequence[Group], left_out: Sequence[Group]) -> tuple[str, ...]:
+def _without(groups: Sequence[LayerGroup], left_out: Sequence[LayerGroup]) -> tuple[str, ...]:
     return tuple(node for group in groups if group not in left_out for node in group.nodes)

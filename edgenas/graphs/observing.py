@@ -65,7 +65,9 @@ def measured_ranges(model: onnx.ModelProto, images_NCHW: PreprocessedImages, met
                 raise ExportError("images to calibrate with hold what is not a number")
             calibrator.collect_data(_Reader(model.graph.input[0].name, iter(part_NCHW)))
         data = calibrator.compute_data()
-    ranges = {name: (float(np.min(found.range_value[0])), float(np.max(found.range_value[1]))) for name, found in data.items()}
+    ranges = {
+        name: (float(np.min(observed.range_value[0])), float(np.max(observed.range_value[1]))) for name, observed in data.items()
+    }
     if wild := sorted(name for name, ends in ranges.items() if not np.isfinite(ends).all()):
         raise ExportError(f"the net gives what is not a number on images to calibrate with, first in {wild[0]}")
     return ranges

@@ -136,9 +136,9 @@ def _open_attention(steps: _Steps, shapes: Mapping[str, Shape]) -> None:
 
 def shapes_of(graph: Any) -> dict[str, Shape]:
     """Known shapes by value; None for an axis of any length."""
-    found: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.type.tensor_type.HasField("shape"):
             dims = value.type.tensor_type.shape.dim
-            found[value.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
-    return found
+            shapes[value.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+    return shapes

@@ -19,8 +19,8 @@ def known_shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], bool]:
     if is_free:
         graph = _of_one_batch(model).graph
     values = (*graph.input, *graph.value_info, *graph.output)
-    found = ((value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in values if _has_rank(value))
-    return {name: tuple(dims) for name, dims in found if all(dim > 0 for dim in dims)}, is_free
+    shapes = ((value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in values if _has_rank(value))
+    return {name: tuple(dims) for name, dims in shapes if all(dim > 0 for dim in dims)}, is_free
 
 
 def free(shape: Shape) -> list[int | str | None]:

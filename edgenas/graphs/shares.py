@@ -40,7 +40,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptOperators:
     """Operators of one type that are not in the precision asked for, and why.
 
     Attributes:
@@ -74,7 +74,7 @@ class Shares:
     nodes: Mapping[Precision, int]
     macs: Mapping[Precision, int]
     head_macs: int
-    rest: tuple[Kept, ...]
+    rest: tuple[KeptOperators, ...]
 
     @property
     def of_nodes(self) -> float:
@@ -159,7 +159,7 @@ def shares_of(model: onnx.ModelProto, precision: Precision, *, kept: Sequence[st
             rest[key] += 1
             rest_macs[key] += work
     total = max(1, sum(macs.values()))
-    listed = [Kept(op, num, rest_macs[op, why] / total, why) for (op, why), num in rest.items()]
+    listed = [KeptOperators(op, num, rest_macs[op, why] / total, why) for (op, why), num in rest.items()]
     listed.sort(key=lambda each: (-each.share, -each.num_nodes, each.op_type))
     return Shares(precision, dict(nodes), {kind: num for kind, num in macs.items() if num}, head_macs, tuple(listed))
 
@@ -242,17 +242,17 @@ class _Graph:
 
     def heads(self) -> set[str]:
         """Outputs of the products that the logits come from, and of what lies between them and the logits."""
-        found: set[str] = set()
+        heads: set[str] = set()
         waiting = list(self._outputs)
         while waiting:
             name = waiting.pop()
             node = self._makers.get(name)
-            if name in found or node is None:
+            if name in heads or node is None:
                 continue
-            found.add(name)
+            heads.add(name)
             if INTEGER.get(node.op_type, node.op_type) not in PRODUCTS:
                 waiting += [each for each in node.input if each]
-        return found
+        return heads
 
     def macs(self, node: onnx.NodeProto) -> int:
         """Multiply-accumulates of one node; a size that the graph does not say counts as 1."""

@@ -98,7 +98,7 @@ def plain(base: str, shape: Sequence[int]) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class ViewSteps:
     """How a view becomes a tensor: Reshape ``before``, Transpose by ``perm``, Reshape ``after``; None for what is not needed."""
 
     before: Shape | None
@@ -111,18 +111,18 @@ class Steps:
         return sum(step is not None for step in (self.before, self.perm, self.after))
 
 
-def steps_to(view: View, lies: Shape, shape: Shape) -> Steps:
+def steps_to(view: View, lies: Shape, shape: Shape) -> ViewSteps:
     """The fewest steps that turn a base of shape ``lies`` into a tensor of ``shape`` in the order of the view.
 
     Of two ways of as many steps the one whose Transpose has more axes: beside a convolution, runtimes take that into its layout.
     """
     if view.is_in_order:
-        return Steps(shape if shape != lies else None, None, None)
+        return ViewSteps(shape if shape != lies else None, None, None)
     ways = [way for way in (_as_it_lies(view, lies, shape), _as_it_is_read(view, lies, shape)) if way is not None]
     return min([*ways, _by_blocks(view, lies, shape)], key=lambda steps: (steps.num, -len(steps.perm or ())))
 
 
-def _as_it_lies(view: View, lies: Shape, shape: Shape) -> Steps | None:
+def _as_it_lies(view: View, lies: Shape, shape: Shape) -> ViewSteps | None:
     """Without a Reshape before: dimensions of the base move as wholes."""
     dims, start = [], 0
     for size in lies:
@@ -137,7 +137,7 @@ def _as_it_lies(view: View, lies: Shape, shape: Shape) -> Steps | None:
     return _moved(view, dims, None, lies, shape)
 
 
-def _as_it_is_read(view: View, lies: Shape, shape: Shape) -> Steps | None:
+def _as_it_is_read(view: View, lies: Shape, shape: Shape) -> ViewSteps | None:
     """Without a Reshape after: a Reshape before makes the axes that are wanted."""
     wanted = View(view.base, view.sizes, view.order, view.counts).reshaped(shape)
     if wanted is None or wanted.sizes != view.sizes:
@@ -148,10 +148,10 @@ def _as_it_is_read(view: View, lies: Shape, shape: Shape) -> Steps | None:
     places = sorted(range(len(axes)), key=lambda number: (axes[number] != (), axes[number]))
     before = tuple(shape[number] for number in places)
     perm = tuple(places.index(number) for number in range(len(axes)))
-    return Steps(before if before != lies else None, perm, None)
+    return ViewSteps(before if before != lies else None, perm, None)
 
 
-def _by_blocks(view: View, lies: Shape, shape: Shape) -> Steps:
+def _by_blocks(view: View, lies: Shape, shape: Shape) -> ViewSteps:
     """Runs of atoms that stay together move as wholes."""
     blocks: list[list[int]] = []
     for atom in view.order:
@@ -165,7 +165,7 @@ def _by_blocks(view: View, lies: Shape, shape: Shape) -> Steps:
     return steps
 
 
-def _moved(view: View, dims: Sequence[Shape], before: Shape | None, lies: Shape, shape: Shape) -> Steps | None:
+def _moved(view: View, dims: Sequence[Shape], before: Shape | None, lies: Shape, shape: Shape) -> ViewSteps | None:
     """Dimensions of atoms moved as wholes into the order of the view; those of size 1 where ``shape`` has them, else in front."""
     starts = {atom: place for place, atom in enumerate(view.order)}
     for dim in dims:
@@ -180,7 +180,7 @@ def _moved(view: View, dims: Sequence[Shape], before: Shape | None, lies: Shape,
     else:
         perm = (*ones, *moving)
     result = tuple(lies[number] for number in perm)
-    return Steps(before, perm, shape if result != shape else None)
+    return ViewSteps(before, perm, shape if result != shape else None)
 
 
 def _split(base: str, num_atoms: int, parts: Sequence[tuple[int, int]], counts: Shape) -> View:

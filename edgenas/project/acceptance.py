@@ -136,13 +136,12 @@ def seal_plan(
 
 def _needs(gates: Gates, labels_N: NDArray[np.integer], positive: int | None, class_names: Sequence[str]) -> Iterator[PlannedNeed]:
     """How many images every gate on a share takes, if not one is decided otherwise, and how many there are."""
-    counts = {"images": len(labels_N)}
+    num_positives = 0 if positive is None else int((labels_N == positive).sum())
+    counts = {"images": len(labels_N), "positives": num_positives, "others": len(labels_N) - num_positives}
     shares = {"min_agreement": ("images", 1 - gates.agreement), "accuracy_margin": ("images", gates.accuracy_loss)}
     if gates.min_top1_agreement is not None:
-        shares["min_top1_agreement"] = ("images", 1 - gates.min_top1_agreement)
+        shares |= {"min_top1_agreement": ("images", 1 - gates.min_top1_agreement)}
     if positive is not None:
-        counts["positives"] = int((labels_N == positive).sum())
-        counts["others"] = len(labels_N) - counts["positives"]
         for name, kind, share in (
             ("max_new_false_negative_share", "positives", gates.max_new_false_negative_share),
             ("sensitivity_margin", "positives", gates.sensitivity_loss),
@@ -165,8 +164,8 @@ def _kept(run: RunFolder, plan: AcceptancePlan) -> AcceptanceFacts:
     path = run.export / HISTORY
     lines = list(read_history(path))
     known = {line.plan.sha256 for line in lines}
-    found = [other for other in _in_artefacts(run) if other.sha256 not in known]
-    new = {other.sha256: other for other in found} | ({} if plan.sha256 in known else {plan.sha256: plan})
+    unwritten = [other for other in _in_artefacts(run) if other.sha256 not in known]
+    new = {other.sha256: other for other in unwritten} | ({} if plan.sha256 in known else {plan.sha256: plan})
     for each in new.values():
         at = datetime.now(tz=UTC).isoformat(timespec="seconds") if each is plan else None
         lines.append(PlanLine(previous=_hash(lines[-1]) if lines else "", sealed_at=at, plan=each))

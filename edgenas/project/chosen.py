@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, Divided, facts_of, require_facts, told_by
+from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, TaskAndSplits, facts_of, require_facts, told_by
 from edgenas.project.opening import Project
 from edgenas.project.results import RESULT, outdated_net, read_retrain, searched, winner_of
 from edgenas.project.rival_nets import OWN, KeptRival, find_rival
@@ -19,7 +19,7 @@ from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenNet:
     """Which net is deployed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Choice:
     rival: KeptRival | None = None
 
 
-def chosen(project: Project, images: Divided) -> Choice:
+def chosen(project: Project, images: TaskAndSplits) -> ChosenNet:
     """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
 
     A net of an earlier winner or supernet is not taken by itself.
@@ -46,7 +46,7 @@ def chosen(project: Project, images: Divided) -> Choice:
     asked = project.settings.export.net
     if asked not in OWN:
         rival = find_rival(project, images, asked)
-        return Choice(rival.arch, rival.folder, source=asked, rival=rival)
+        return ChosenNet(rival.arch, rival.folder, source=asked, rival=rival)
     if asked == "baseline":
         return _hand_designed(project, images, (), _other_limits(project.run))
     choice = _searched(project, images)
@@ -83,7 +83,7 @@ def _other_limits(run: RunFolder) -> tuple[str, ...]:
     return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
 
 
-def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
+def _hand_designed(project: Project, images: TaskAndSplits, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> ChosenNet:
     """The hand-designed net that `retrain --baseline` trained.
 
     Raises:
@@ -97,7 +97,7 @@ def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], wa
         )
     command = "edgenas retrain --baseline --force"
     arch, facts = _said_by(folder / WEIGHTS, facts_of(project.space, images, HAND_DESIGNED), command)
-    return Choice(arch, folder, facts, "baseline", warnings, notes)
+    return ChosenNet(arch, folder, facts, "baseline", warnings, notes)
 
 
 def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arch, CheckpointFacts]:
@@ -114,7 +114,7 @@ def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arc
     return facts.arch, facts
 
 
-def _searched(project: Project, images: Divided) -> Choice:
+def _searched(project: Project, images: TaskAndSplits) -> ChosenNet:
     """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
     retrained = project.run.retrain / WEIGHTS
     is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
@@ -124,9 +124,9 @@ def _searched(project: Project, images: Divided) -> Choice:
         arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
         outdated = outdated_net(project.run, facts, winner)
         if outdated is None:
-            return Choice(arch, project.run.retrain, facts)
+            return ChosenNet(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
-    return Choice(winner.arch, warnings=warnings)
+    return ChosenNet(winner.arch, warnings=warnings)

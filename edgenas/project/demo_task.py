@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from edgenas.config import Flags
 from edgenas.data.fashion_mnist import DEBIAN_FOLDER
 from edgenas.data.images import Images
 from edgenas.project.deployed import load_final
@@ -39,7 +39,7 @@ class DemoTask:
     """
 
     words: str
-    flags: Mapping[str, Mapping[str, Any]]
+    flags: Flags
     overrides: tuple[str, ...] = ()
 
 

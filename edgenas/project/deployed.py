@@ -15,8 +15,8 @@ from edgenas import stats
 from edgenas.costs import cost_models
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images
 from edgenas.errors import ConfigError
-from edgenas.project.chosen import Choice, chosen
-from edgenas.project.net_facts import Divided, genes_of, images_for
+from edgenas.project.chosen import ChosenNet, chosen
+from edgenas.project.net_facts import TaskAndSplits, genes_of, images_for
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.results import read_retrain, searched
@@ -95,7 +95,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
     return _final(project, images, net, genes_of(project.space, choice.arch), origin, choice)
 
 
-def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival) -> FinalNet:
+def _of_rival(project: Project, images: Images, choice: ChosenNet, rival: KeptRival) -> FinalNet:
     """A rival of one of the run's comparisons, with what was measured of it there."""
     net, row = rival.load(project.space, images.task), rival.row
     measured, threshold = row.latency_ms_measured, choose_threshold(project, images, net)
@@ -115,7 +115,7 @@ def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival
     )
 
 
-def net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
+def net_of(project: Project, images: TaskAndSplits, choice: ChosenNet, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
     """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
     if choice.rival is not None:
         return choice.rival.load(project.space, images.task)
@@ -135,10 +135,10 @@ def _final(
     net: nn.Module,
     genes: tuple[int, ...],
     weights: str,
-    choice: Choice,
+    choice: ChosenNet,
 ) -> FinalNet:
     row = np.array([genes], dtype=np.int16)
-    costs = {name: int(model(row)[0]) for name, model in cost_models(project.space, images.task).items()}
+    costs = cost_models(project.space, images.task)
     arch = project.space.to_json(row[0])
     threshold = choose_threshold(project, images, net)
     return FinalNet(
@@ -147,8 +147,8 @@ def _final(
         weights=weights,
         sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
         threshold=threshold.threshold if threshold is not None else None,
-        params=costs["params"],
-        macs=costs["macs"],
+        params=int(costs.params(row)[0]),
+        macs=int(costs.macs(row)[0]),
         latency=_latency(project.run, arch),
         warnings=choice.warnings,
         notes=choice.notes,
@@ -196,8 +196,8 @@ def with_referral(
         low, high = stats.pick_referral(p_N, is_positive_N, choice.threshold, max_error=settings.refer_error)
     else:
         low, high = settings.refer
-    found = referral_of(p_N, is_positive_N, low, high, choice.threshold, choice.split)
-    return replace(choice, refer=ReferralZone(low=low, high=high, target=target, found=found))
+    referral = referral_of(p_N, is_positive_N, low, high, choice.threshold, choice.split)
+    return replace(choice, refer=ReferralZone(low=low, high=high, target=target, found=referral))
 
 
 def threshold_choice(
@@ -207,15 +207,17 @@ def threshold_choice(
     threshold = stats.pick_threshold(positive_probability_N, is_positive_N, min_sensitivity=floor, confidence=confidence)
     is_called_N = positive_probability_N >= threshold
     num = int(is_positive_N.sum())
-    found = stats.wilson(int((is_called_N & is_positive_N).sum()), num, confidence=CONFIDENCE if confidence is None else confidence)
-    reached = found.value if confidence is None else found.low
+    sensitivity = stats.wilson(
+        int((is_called_N & is_positive_N).sum()), num, confidence=CONFIDENCE if confidence is None else confidence
+    )
+    reached = sensitivity.value if confidence is None else sensitivity.low
     return ThresholdChoice(
         threshold=threshold,
         floor=floor,
         confidence=confidence,
         is_asked=confidence is not None,
         is_shown=bool(num and reached >= floor - 1e-9),
-        sensitivity=found,
+        sensitivity=sensitivity,
         false_alarms=stats.wilson(int((is_called_N & ~is_positive_N).sum()), int((~is_positive_N).sum())),
     )
 

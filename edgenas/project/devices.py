@@ -89,12 +89,12 @@ def time_files_there(
         yield Note(f"{address}: {facts.system} on {facts.machine}, Python {facts.python}")
         kit = bench_kit(scratch, reference, others, settings, seed=seed)
         job = Job(kit.files, (PYTHON, "bench.py", "--output", RESULTS, "--every", EVERY_S), (RESULTS,), (PROGRESS,))
-        found = yield from run_job(device, job, scratch)
+        answer = yield from run_job(device, job, scratch)
         try:
-            timed = read_turns(found[RESULTS], kit)
+            timed = read_turns(answer[RESULTS], kit)
         except LatencyTableError as error:
             yield from clear(device, job, keep=True)
-            raise unusable(address, found[RESULTS], error) from error
+            raise unusable(address, answer[RESULTS], error) from error
         yield from clear(device, job, keep=there.keep)
     return FilesThere(timed.infos, timed.turns)
 

@@ -45,19 +45,19 @@ class Floors:
 
     def judge(self, metrics: Metrics) -> tuple[Gate, ...]:
         """A gate for every floor, by what a report says of a split."""
-        found = {name: metrics.sensitivity[name] for name in self.shares}
+        sensitivities = {name: metrics.sensitivity[name] for name in self.shares}
         return tuple(
             floor_gate(name, round(share.value * share.n) if share.n else 0, share.n, self.shares[name], self.confidence)
-            for name, share in found.items()
+            for name, share in sensitivities.items()
         )
 
 
 def floors_in(run: RunFolder, class_names: Sequence[str]) -> Floors:
     """The floors of the run's last search; none without one."""
-    found = searched(run)
-    if found is None:
+    result = searched(run)
+    if result is None:
         return Floors()
-    return Floors({floor.class_name: floor.floor for floor in floors_of(found.limits, class_names)}, found.floor_confidence)
+    return Floors({floor.class_name: floor.floor for floor in floors_of(result.limits, class_names)}, result.floor_confidence)
 
 
 def failure_of(gates: Sequence[Gate]) -> GateError | None:

@@ -17,7 +17,7 @@ BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
 HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
 
 
-class Divided(Protocol):
+class TaskAndSplits(Protocol):
     """What trained nets are of: the task that images set, and which image is in which split."""
 
     @property
@@ -31,7 +31,7 @@ class Divided(Protocol):
         ...
 
 
-def facts_of(space: SearchSpace | None, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
+def facts_of(space: SearchSpace | None, images: TaskAndSplits, kind: str, **more: Any) -> dict[str, Any]:
     """What a checkpoint says of itself, and what it must say to be used.
 
     Args:
@@ -53,14 +53,14 @@ def facts_of(space: SearchSpace | None, images: Divided, kind: str, **more: Any)
     }
 
 
-def require_facts(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path, command: str) -> None:
+def require_facts(facts: Mapping[str, Any], expected: Mapping[str, Any], path: Path, command: str) -> None:
     """Check that a checkpoint belongs to this project.
 
     Raises:
         CheckpointError: naming every difference.
     """
     problems = [
-        f"{name} is {found.get(name)!r} there, {value!r} here" for name, value in expected.items() if found.get(name) != value
+        f"{name} is {facts.get(name)!r} there, {value!r} here" for name, value in expected.items() if facts.get(name) != value
     ]
     if problems:
         raise CheckpointError(f"{path} belongs to another project", problems=problems, hint=f"run `{command}`")

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from edgenas.costs import decompose
-from edgenas.project.net_facts import Divided, facts_of, require_facts
+from edgenas.project.net_facts import TaskAndSplits, facts_of, require_facts
 from edgenas.project.opening import Project
 from edgenas.project.results import require_supernet
 from edgenas.project.training_settings import TrainSettings
@@ -50,7 +50,7 @@ def sharing_facts(sharing: str) -> dict[str, Any]:
     return {} if sharing == "entangled" else {"sharing": sharing}
 
 
-def load_supernet(project: Project, images: Divided) -> nn.Module:
+def load_supernet(project: Project, images: TaskAndSplits) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.project.net_facts import Divided, facts_of, genes_of, require_facts, told_by
+from edgenas.project.net_facts import TaskAndSplits, facts_of, genes_of, require_facts, told_by
 from edgenas.project.opening import Project
 from edgenas.project.results import RESULT
 from edgenas.records import SEARCHED, Arch, ComparedNet, CompareResult, RivalFacts, TableFacts
@@ -121,7 +121,7 @@ class KeptRival:
         return deployable(net) if self.facts is not None else net.eval()
 
 
-def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
+def find_rival(project: Project, images: TaskAndSplits, name: str) -> KeptRival:
     """The rival of a name in the latest of the run's comparisons that knows it.
 
     Raises:

@@ -61,7 +61,7 @@ def brief(text: str) -> str:
     if len(text) <= MOST:
         return text.rstrip(".")
     begun = text[:MOST]
-    ends = [found.start() for found in re.finditer(r"[:;.] |, | \(", begun)]
+    ends = [each.start() for each in re.finditer(r"[:;.] |, | \(", begun)]
     whole = [end for end in ends if end >= LEAST and begun[:end].count("(") == begun[:end].count(")")]
     return f"{begun[: max(whole)] if whole else begun.rpartition(' ')[0]} ..."
 

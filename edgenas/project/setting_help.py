@@ -20,10 +20,11 @@ _ELSEWHERE = re.compile(r"^as in \[(?P<table>[a-z]+)\]")
 def meaning(table: str, key: str) -> str:
     """What ``table.key`` means, in a line; a setting that is explained with another table means the same as there."""
     words = _meanings(tables()[table]).get(key, "")
-    elsewhere = _ELSEWHERE.match(words)
-    if elsewhere is None or elsewhere["table"] == table:
+    match = _ELSEWHERE.match(words)
+    elsewhere = table if match is None else match.group("table")
+    if elsewhere == table:
         return _without_none(words)
-    return meaning(elsewhere["table"], key) or words
+    return meaning(elsewhere, key) or words
 
 
 def tables() -> dict[str, Any]:
@@ -89,5 +90,5 @@ def _meanings(cls: Any) -> dict[str, str]:
         ends = [*(each.start() for each in entries[1:]), len(text)]
         for entry, after in zip(entries, ends, strict=False):
             words = " ".join(text[entry.end() : after].replace("``", "").split())
-            result |= dict.fromkeys(entry["names"].split(", "), words)
+            result |= dict.fromkeys(entry.group("names").split(", "), words)
     return result

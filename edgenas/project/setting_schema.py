@@ -51,10 +51,10 @@ def _kind(hint: Any) -> dict[str, Any]:
     """What a hint allows; TOML knows no null, so nothing is said of None."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        found = _kind(arguments[0])
+        kind = _kind(arguments[0])
         for mark in arguments[1:]:
-            found |= _mark(mark)
-        return found
+            kind |= _mark(mark)
+        return kind
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):

@@ -15,15 +15,15 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
 from edgenas.project.comparing.asking import Asked, parse_rivals
 from edgenas.project.comparing.contenders import Contender, Ours
-from edgenas.project.comparing.families import Limit, Looker
+from edgenas.project.comparing.families import LatencyLimit, Looker
 from edgenas.project.comparing.files import NetFiles
 from edgenas.project.comparing.judging import judge_all, measure, named_apart
 from edgenas.project.comparing.outsiders import outsider
-from edgenas.project.comparing.ray_training import Order, train_apart
+from edgenas.project.comparing.ray_training import RivalOrder, train_apart
 from edgenas.project.comparing.rivals import Rival, timm_rivals, ways_for
 from edgenas.project.comparing.training import (
-    Budget,
     Clock,
+    EqualEffort,
     as_ours,
     bench_for,
     budgeted,
@@ -37,12 +37,12 @@ from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
-from edgenas.project.retraining.baselines import Limits, limits_for, table_of
+from edgenas.project.retraining.baselines import BaselineLimits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net, fresh_rates
 from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
-from edgenas.records import ComparePicture, CompareResult, LeftOut
+from edgenas.records import ComparedNet, ComparePicture, CompareResult, LeftOut
 from edgenas.runs import Note, Outcome, Picture, Record, locked, scratch
 from edgenas.runs.stages import typed
 from edgenas.spaces import SearchSpace
@@ -52,6 +52,7 @@ from edgenas.training.timm_nets import TimmNet
 PICTURES = ("compare.png", "compare.svg")
 LOOKED_AT = "looked-at.jsonl"  # nets of timm that were counted and timed; of use to every run with the same table
 PACES = "paces.jsonl"  # epochs that take the same time
+NetAndFile = tuple[TimmNet, Path | None]  # a net of timm with the weights that are given for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,11 @@ def run(config: CompareConfig) -> Iterator[Record]:
         device_facts = {"table": None if table is None else table.table.sha256, "classes": len(images.class_names)}
         looked_at = stack.enter_context(journal(project.run.compare / LOOKED_AT, device_facts, keep=True))
         paces = stack.enter_context(journal(project.run.compare / PACES, {"splits": images.splits.sha256}, keep=True))
-        budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, paces)
+        budget = EqualEffort(settings.equal, ours.epochs, ours.seconds, clock, paces)
         yield from _told(budget, fresh_rates(bench.project.settings))
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
         nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
-        yield from decode(images, "train")
-        rivals = timm_rivals(bench, nets)
-        if not clock.is_over:
-            yield from expected(bench, rivals, budget)
-        if config.workers is not None or config.ray_address is not None:
-            yield from _train_apart(config, bench, rivals, nets, budget)
-        trained = yield from _trained(bench, ours, asked, rivals, limits, budget)
+        trained = yield from _trained(config, bench, ours, asked, nets, limits, budget)
         contenders = named_apart([ours.contender, *(each for each in trained if isinstance(each, Contender)), *outsiders])
         left_out += [each for each in trained if isinstance(each, LeftOut)]
         identity = {"nets": [[each.name, each.image_px] for each in contenders], "searched": ours.sha256, **device_facts}
@@ -116,22 +111,36 @@ def run(config: CompareConfig) -> Iterator[Record]:
         files = NetFiles(project, stack.enter_context(scratch(project.run.path)))
         measured = yield from measure(project, contenders, ours.arch, table, timings, files)
         rows = yield from judge_all(project, contenders, measured, limit, files)
-        result = CompareResult(
-            limit_ms=limit.ms if limit is not None else None,
-            quantile=limit.quantile if limit is not None and limit.quantile != "p50" else None,
-            equal=settings.equal,
-            epochs=ours.epochs,
-            seconds=ours.seconds,
-            table=table.facts if table is not None and measured[0] is not None else None,
-            nets=tuple(rows),
-            left_out=tuple(left_out),
-            winner=winner_of(rows),
-            verdict=verdict(rows, limit, partial(typed, project.run)),
-            remarks=tuple(remarks(rows, limit, left_out)),
-            splits_sha256=images.splits.sha256,
-            searched_sha256=ours.sha256,
-        )
+        is_timed = measured[0] is not None
+        result = _result(project, ours, limit, table if is_timed else None, rows, left_out, images.splits.sha256)
         yield from _shown(project, images, result)
+
+
+def _result(
+    project: Project,
+    ours: Ours,
+    limit: LatencyLimit | None,
+    table: RunTable | None,
+    rows: Sequence[ComparedNet],
+    left_out: Sequence[LeftOut],
+    splits_sha256: str,
+) -> CompareResult:
+    """Who won and what is to be said of it; ``table`` is None where nothing was timed."""
+    return CompareResult(
+        limit_ms=limit.ms if limit is not None else None,
+        quantile=limit.quantile if limit is not None and limit.quantile != "p50" else None,
+        equal=project.settings.compare.equal,
+        epochs=ours.epochs,
+        seconds=ours.seconds,
+        table=table.facts if table is not None else None,
+        nets=tuple(rows),
+        left_out=tuple(left_out),
+        winner=winner_of(rows),
+        verdict=verdict(rows, limit, partial(typed, project.run)),
+        remarks=tuple(remarks(rows, limit, left_out)),
+        splits_sha256=splits_sha256,
+        searched_sha256=ours.sha256,
+    )
 
 
 def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[Record]:
@@ -146,23 +155,23 @@ def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[
     yield Outcome(result, {"result": folder / RESULT, "compare_png": paths[0], "compare_svg": paths[1]} | page)
 
 
-def _limits(bench: Bench, ours: Ours) -> Limits:
+def _limits(bench: Bench, ours: Ours) -> BaselineLimits:
     """What hand-designed nets and rivals may cost: the search's limits, or where it had none the searched net's own latency."""
     net = Net("winner", bench.project.run.retrain, ours.arch, ours.contender.images)
     return limits_for(bench.project, bench.images, net, from_search=ours.contender.search_s is not None)
 
 
-def _limit(space: SearchSpace, limits: Limits, ours: Ours, table: RunTable | None) -> Limit | None:
+def _limit(space: SearchSpace, limits: BaselineLimits, ours: Ours, table: RunTable | None) -> LatencyLimit | None:
     """The limit on a measured latency; None where nothing can be measured, or nothing limits it."""
     if table is None or not is_here(table.table):
         return None
     named = next((limit for limit in limits.costs if limit.name == "latency_ms"), None)
     if named is None:
-        return Limit(float(table.predicted(space.from_json(ours.arch))[0]), "p50")
-    return Limit(named.limit, limits.quantile or "p50")
+        return LatencyLimit(float(table.predicted(space.from_json(ours.arch))[0]), "p50")
+    return LatencyLimit(named.limit, limits.quantile or "p50")
 
 
-def _told(budget: Budget, rates: Sequence[float]) -> Iterator[Note]:
+def _told(budget: EqualEffort, rates: Sequence[float]) -> Iterator[Note]:
     took = "" if budget.seconds is None else f", which took {budget.seconds / 60:.1f} minutes"
     text = f"the searched net's weights have seen {budget.epochs} epochs{took}"
     yield Note(f"{text}; every rival that is trained here gets the same {budget.equal}")
@@ -178,8 +187,8 @@ def _told(budget: Budget, rates: Sequence[float]) -> Iterator[Note]:
 
 
 def _timm_nets(
-    bench: Bench, ours: Ours, asked: Sequence[Asked], table: RunTable | None, limit: Limit | None, memory: Memory
-) -> Generator[Record, None, tuple[list[tuple[TimmNet, Path | None]], list[LeftOut]]]:
+    bench: Bench, ours: Ours, asked: Sequence[Asked], table: RunTable | None, limit: LatencyLimit | None, memory: Memory
+) -> Generator[Record, None, tuple[list[NetAndFile], list[LeftOut]]]:
     """Nets of timm that were named, and those that ``auto`` finds, each once; and families without one that fits.
 
     Raises:
@@ -188,7 +197,7 @@ def _timm_nets(
     settings = bench.project.settings.compare
     left_out: list[LeftOut] = []
     own_px = bench.images.preprocess.image_px
-    nets: list[tuple[TimmNet, Path | None]] = []
+    nets: list[NetAndFile] = []
     for each in asked:
         if each.kind == "timm":
             stride = each.stem_stride if each.stem_stride is not None else settings.stem_stride
@@ -202,28 +211,40 @@ def _timm_nets(
                     hint="run `edgenas profile`, or name rivals: --with timm:NAME",
                 )
             looker = Looker(bench.project, bench.images.task, ours.arch, table, limit, settings.sides, settings.stem_stride, memory)
-            found, left_out = yield from looker.look()
-            nets += [(net, None) for net in found]
+            fitting, left_out = yield from looker.look()
+            nets += [(net, None) for net in fitting]
     return list(dict.fromkeys(nets)), left_out
 
 
 def _trained(
-    bench: Bench, ours: Ours, asked: Sequence[Asked], rivals: Sequence[Rival], limits: Limits, budget: Budget
+    config: CompareConfig,
+    bench: Bench,
+    ours: Ours,
+    asked: Sequence[Asked],
+    nets: Sequence[NetAndFile],
+    limits: BaselineLimits,
+    budget: EqualEffort,
 ) -> Generator[Record, None, list[Contender | LeftOut]]:
-    """Every rival that is trained here, one after the other."""
+    """Every rival that is trained here, in turn, or nets of timm in several processes where that is asked for."""
+    yield from decode(bench.images, "train")
+    rivals = timm_rivals(bench, nets)
+    if not budget.clock.is_over:
+        yield from expected(bench, rivals, budget)
+    if config.workers is not None or config.ray_address is not None:
+        yield from _train_apart(config, bench, rivals, nets, budget)
     kinds = {each.kind for each in asked}
-    found: list[Contender | LeftOut] = []
+    trained: list[Contender | LeftOut] = []
     if "hand" in kinds:
-        found.append((yield from train_hand(bench, ours, limits, budget)))
+        trained.append((yield from train_hand(bench, ours, limits, budget)))
     if "cnn" in kinds:
-        found.append((yield from train_cnn(bench, ours, limits, budget, budget.memory)))
+        trained.append((yield from train_cnn(bench, ours, limits, budget, budget.memory)))
     for rival in rivals:
-        found.append((yield from train_rival(bench, rival, budget)))
-    return found
+        trained.append((yield from train_rival(bench, rival, budget)))
+    return trained
 
 
 def _train_apart(
-    config: CompareConfig, bench: Bench, rivals: Sequence[Rival], nets: Sequence[tuple[TimmNet, Path | None]], budget: Budget
+    config: CompareConfig, bench: Bench, rivals: Sequence[Rival], nets: Sequence[NetAndFile], budget: EqualEffort
 ) -> Generator[Record, None, None]:
     """Train nets of timm in several processes; what is then left is found trained."""
     pairs, orders = [], []
@@ -232,5 +253,5 @@ def _train_apart(
         ways = yield from budgeted(bench_for(bench, rival), rival.net, ways, budget)
         pairs.append((rival, ways))
         file = None if file is None else file.resolve()
-        orders.append(Order(config.run.resolve(), config.flags, config.overrides, net, file, ways, bench.teachings))
+        orders.append(RivalOrder(config.run.resolve(), config.flags, config.overrides, net, file, ways, bench.teachings))
     yield from train_apart(bench, pairs, orders, Workers(config.workers, config.ray_address), budget.clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from edgenas.costs import CostModel, cost_models
+from edgenas.costs import CostModels, cost_models
 from edgenas.errors import CostError, UsageError
 from edgenas.records import CountResult, CountRow, ReportedFacts, SizeFacts, TaskFacts
 from edgenas.runs import Outcome, Progress, Record
@@ -93,7 +93,7 @@ def _at_resolution(space: SearchSpace, genes_AG: Genes, image_px: int) -> Genes:
     return changed_AG
 
 
-def _models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+def _models(space: SearchSpace, task: Task) -> CostModels:
     try:
         return cost_models(space, task)
     except ValueError as error:  # the layers' own word for a task that a family has no nets for

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,13 @@ from edgenas.data.images import decode
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.percents import percent
 from edgenas.project.comparing.plain_words import doubts, is_ahead, sentences
-from edgenas.project.demo_task import TASKS, find_task, missed, steep_limit
+from edgenas.project.demo_task import TASKS, DemoTask, find_task, missed, steep_limit
 from edgenas.project.deployed import final_images
 from edgenas.project.opening import open_images, open_project
 from edgenas.recipes import compare, export, init, profile, retrain, search, train, verify
 from edgenas.records import (
     EQUAL_WORD,
+    CompareResult,
     DemoResult,
     ExportedModel,
     Parity,
@@ -88,55 +90,44 @@ def run(config: DemoConfig) -> Iterator[Record]:
     """
     require_alone("demo", "start it without torchrun or srun: its nets are small")
     began = time.monotonic()
-    run_path = config.run
-    source = _source(run_path, config)
-    task = TASKS[source]
+    run, task = config.run, TASKS[_source(config.run, config)]
     overrides = (*SHORT, *task.overrides, *quick_overrides(config.quick), *WITH_ROOM, *config.overrides)
-    if not RunFolder(run_path).config.exists():
-        yield Note(f"[1/8] {task.words}", is_heading=True)
-        yield from quietly(init.run(init.InitConfig(run_path, task.flags, overrides)))
+    if not RunFolder(run).config.exists():
+        yield from _stage(config, f"[1/8] {task.words}", "init", init.run(init.InitConfig(run, task.flags, overrides)))
     else:
-        yield Note(f"going on in {run_path}: {task.words}", is_heading=True)
-    yield Note("[2/8] measuring this machine", is_heading=True)
-    with remembering(RunFolder(run_path), "profile", quick=config.quick):
-        table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
-    limit = config.latency_ms if config.latency_ms is not None else _steep(run_path, overrides)
-    yield Note(f"[3/8] training one net that holds all others (the supernet), mostly near {limit:.3g} ms", is_heading=True)
-    with remembering(RunFolder(run_path), "train", quick=config.quick):
-        yield from quietly(train.run(train.TrainConfig(run_path, {"train": {"latency_ms": limit}}, overrides)))
-    yield Note(f"[4/8] searching nets of at most {limit:.3g} ms", is_heading=True)
-    with remembering(RunFolder(run_path), "search", quick=config.quick):
-        searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
-    yield Note("[5/8] training the winner to the end", is_heading=True)
-    with remembering(RunFolder(run_path), "retrain", quick=config.quick):
-        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {}, overrides)))
-    yield Note("[6/8] training hand-made and timm's nets alike, then timing all in turn", is_heading=True)
-    rivals: Flags = {"compare": {"rivals": RIVALS}}
-    with remembering(RunFolder(run_path), "compare", quick=config.quick):
-        compared = yield from quietly(compare.run(compare.CompareConfig(run_path, rivals, overrides)))
+        yield Note(f"going on in {run}: {task.words}", is_heading=True)
+    timing = profile.run(profile.ProfileConfig(run, {}, overrides))
+    table = yield from _stage(config, "[2/8] measuring this machine", "profile", timing)
+    limit = config.latency_ms if config.latency_ms is not None else _steep(run, overrides)
+    words = f"[3/8] training one net that holds all others (the supernet), mostly near {limit:.3g} ms"
+    yield from _stage(config, words, "train", train.run(train.TrainConfig(run, {"train": {"latency_ms": limit}}, overrides)))
+    searching = search.run(search.SearchConfig(run, {"search": {"latency_ms": limit}}, overrides))
+    searched = yield from _stage(config, f"[4/8] searching nets of at most {limit:.3g} ms", "search", searching)
+    training = retrain.run(retrain.RetrainConfig(run, {}, overrides))
+    trained = yield from _stage(config, "[5/8] training the winner to the end", "retrain", training)
+    words = "[6/8] training hand-made and timm's nets alike, then timing all in turn"
+    comparing = compare.run(compare.CompareConfig(run, {"compare": {"rivals": RIVALS}}, overrides))
+    compared = yield from _stage(config, words, "compare", comparing)
     yield Note("[7/8] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
-    verdicts, failures, folders = yield from _export_all(run_path, overrides)
+    exported = yield from _export_all(run, overrides)
     yield Note("[8/8] verifying what was written", is_heading=True)
-    for folder in folders:
-        checked = yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
-        verdicts.append(_verified(folder, checked.result))
-        failures += [checked.failure] if checked.failure is not None else []
-    pictures = yield from _missed(run_path, overrides)
-    page = RunFolder(run_path).page  # as `export` left it
-    result = replace(
-        _result(run_path, limit, table.result, searched.result, trained.result, verdicts, time.monotonic() - began),
-        task=task.words,
-        comparison=compared.result,
-        words=(*sentences(compared.result.nets, limit), *doubts(compared.result.nets)),
-        is_ahead=is_ahead(compared.result.nets),
-        missed=tuple(str(path) for path in pictures),
-        page=str(page) if page.exists() else None,
-    )
-    result.write(run_path / "demo.json")
-    outputs = {"result": run_path / "demo.json", "pareto_png": searched.outputs["pareto_png"]}
-    outputs |= {f"artifact_{folder.name}": folder for folder in folders}
-    outputs |= {"page": page} if page.exists() else {}
-    yield Outcome(result, outputs, _failure(failures))
+    verified = yield from _verify_all(run, overrides, exported.folders)
+    pictures = yield from _missed(run, overrides)
+    verdicts, seconds = (*exported.verdicts, *verified.verdicts), time.monotonic() - began
+    result = _result(run, task, limit, table.result, searched.result, trained.result, compared.result, verdicts, seconds)
+    result = replace(result, missed=tuple(str(path) for path in pictures))
+    result.write(run / "demo.json")
+    outputs = {"result": run / "demo.json", "pareto_png": searched.outputs["pareto_png"]}
+    outputs |= {f"artifact_{folder.name}": folder for folder in exported.folders}
+    outputs |= {} if result.page is None else {"page": RunFolder(run).page}
+    yield Outcome(result, outputs, _failure([*exported.failures, *verified.failures]))
+
+
+def _stage(config: DemoConfig, heading: str, command: str, records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
+    """One of the commands under its heading; the run folder remembers where it was a quick one."""
+    yield Note(heading, is_heading=True)
+    with remembering(RunFolder(config.run), command, quick=config.quick):
+        return (yield from quietly(records))
 
 
 def _source(run_path: Path, config: DemoConfig) -> str:
@@ -167,9 +158,16 @@ def _missed(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, Non
     return list(missed(project, images, run_path / "missed"))
 
 
-def _export_all(
-    run_path: Path, overrides: tuple[str, ...]
-) -> Generator[Record, None, tuple[list[VerdictRow], list[EdgeNASError], list[Path]]]:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Checks of artefacts, what failed, and the folders that were written."""
+
+    verdicts: tuple[VerdictRow, ...]
+    failures: tuple[EdgeNASError, ...]
+    folders: tuple[Path, ...]
+
+
+def _export_all(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, None, _Judged]:
     """Both formats; a missing TensorRT is a check that did not run, not a failure."""
     verdicts: list[VerdictRow] = []
     failures: list[EdgeNASError] = []
@@ -183,7 +181,16 @@ def _export_all(
         folders.append(outcome.outputs["artifact"])
         failures += [outcome.failure] if outcome.failure is not None else []
         verdicts += _parity_lines(outcome.result.files)
-    return verdicts, failures, folders
+    return _Judged(tuple(verdicts), tuple(failures), tuple(folders))
+
+
+def _verify_all(run_path: Path, overrides: tuple[str, ...], folders: Sequence[Path]) -> Generator[Record, None, _Judged]:
+    """What `edgenas verify` says of every artefact."""
+    outcomes = []
+    for folder in folders:
+        outcomes.append((yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))))
+    verdicts = tuple(_verified(folder, each.result) for folder, each in zip(folders, outcomes, strict=True))
+    return _Judged(verdicts, tuple(each.failure for each in outcomes if each.failure is not None), tuple(folders))
 
 
 def _parity_lines(files: Sequence[ExportedModel]) -> list[VerdictRow]:
@@ -220,7 +227,7 @@ def _verified(folder: Path, checked: VerifyResult) -> VerdictRow:
     return VerdictRow(name=f"verify {folder.name}", verdict=verdict, reason=reason)
 
 
-def _failure(failures: list[EdgeNASError]) -> EdgeNASError | None:
+def _failure(failures: Sequence[EdgeNASError]) -> EdgeNASError | None:
     if not failures:
         return None
     return GateError("a gate failed or is undecided", problems=[error.message for error in failures])
@@ -228,24 +235,32 @@ def _failure(failures: list[EdgeNASError]) -> EdgeNASError | None:
 
 def _result(
     run_path: Path,
+    task: DemoTask,
     limit: float,
     table: ProfileAnswer,
-    found: SearchResult,
+    searched: SearchResult,
     trained: RetrainResult,
+    compared: CompareResult,
     verdicts: Sequence[VerdictRow],
     seconds: float,
 ) -> DemoResult:
     peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    page = RunFolder(run_path).page  # as `export` left it
     return DemoResult(
         run=str(run_path),
         latency_limit_ms=limit,
         device=table.context.context.device,
         runtime=table.context.context.runtime,
         latency_validation=replace(table.validation, rows=None),
-        feasible_share=found.space.feasible_share,
+        feasible_share=searched.space.feasible_share,
         winner=trained,
         baseline=None,
         verdicts=tuple(verdicts),
         seconds=seconds,
         peak_memory_mb=float(np.round(peak_kb / 1024)),
+        task=task.words,
+        comparison=compared,
+        words=(*sentences(compared.nets, limit), *doubts(compared.nets)),
+        is_ahead=is_ahead(compared.nets),
+        page=str(page) if page.exists() else None,
     )

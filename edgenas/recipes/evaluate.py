@@ -7,15 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.config import Flags
-from edgenas.data.images import decode
+from edgenas.data.images import Images, decode
 from edgenas.errors import RunFolderError
 from edgenas.project.answers import keep_answers
-from edgenas.project.deployed import final_images, load_final
+from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.published import published_rows
-from edgenas.records import EvaluateResult
-from edgenas.runs import Note, Outcome, Record
+from edgenas.records import EvaluateResult, Metrics, Scores
+from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.stats import decide
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import predict, report
@@ -45,30 +48,12 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
     images = final_images(project, open_images(project))
     yield from decode(images, "calibrate", config.split)
     final = load_final(project, images)
-    for warning in final.warnings:
-        yield Note(warning, is_warning=True)
-    for note in final.notes:
-        yield Note(note)
-    images_NCHW, labels_N = images.arrays(config.split)
-    probabilities_NK = predict(final.net.to(device), images_NCHW)
+    yield from (Note(warning, is_warning=True) for warning in final.warnings)
+    yield from (Note(note) for note in final.notes)
+    probabilities_NK = predict(final.net.to(device), images.arrays(config.split)[0])
     if config.split == "test":
-        with suppress(RunFolderError):  # a run folder may be read-only; then the page names the command again
-            keep_answers(
-                *(project.run, images, probabilities_NK),
-                net=final.source,
-                weights_sha256=final.sha256,
-                threshold=final.threshold,
-            )
-    metrics = report(
-        probabilities_NK,
-        labels_N,
-        images.class_names,
-        positive=project.settings.data.positive,
-        threshold=final.threshold,
-        sites=images.sites(config.split),
-        choice=final.choice,
-        split=config.split,
-    )
+        _keep(project.run, images, final, probabilities_NK)
+    metrics = _metrics(images, config.split, final, probabilities_NK)
     doubts = metrics.doubts(f"the net on {config.split}")
     yield from [] if doubts is None else [Note(doubts, is_warning=True)]
     result = EvaluateResult(
@@ -79,13 +64,35 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         params=final.params,
         macs=final.macs,
         metrics=metrics,
-        scores=scores(
-            probabilities_NK,
-            decide(probabilities_NK, images.positive, final.threshold),
-            labels_N,
-            images.class_names,
-            prevalence=config.prevalence,
-        ),
+        scores=_scores(images, config.split, final.threshold, probabilities_NK, config.prevalence),
         published=published_rows(project.space, images, config.split) or None,
     )
     yield Outcome(result)
+
+
+def _keep(run: RunFolder, images: Images, final: FinalNet, probabilities_NK: NDArray[np.floating]) -> None:
+    """Keep what the net answered to test for the page; in a run folder that is read-only the page names the command again."""
+    with suppress(RunFolderError):
+        keep_answers(run, images, probabilities_NK, net=final.source, weights_sha256=final.sha256, threshold=final.threshold)
+
+
+def _metrics(images: Images, split: str, final: FinalNet, probabilities_NK: NDArray[np.floating]) -> Metrics:
+    """Accuracy and sensitivities by the rule that ships."""
+    return report(
+        probabilities_NK,
+        images.labels(split),
+        images.class_names,
+        positive=None if images.positive is None else images.class_names[images.positive],
+        threshold=final.threshold,
+        sites=images.sites(split),
+        choice=final.choice,
+        split=split,
+    )
+
+
+def _scores(
+    images: Images, split: str, threshold: float | None, probabilities_NK: NDArray[np.floating], prevalence: float | None
+) -> Scores:
+    """Scores of every class against the others, those at a prevalence where one is stated."""
+    decided_N = decide(probabilities_NK, images.positive, threshold)
+    return scores(probabilities_NK, decided_N, images.labels(split), images.class_names, prevalence=prevalence)

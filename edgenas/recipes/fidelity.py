@@ -14,7 +14,7 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
 from edgenas.project.searching.proof import SPLITS, Prover
-from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
+from edgenas.project.searching.proof_workers import ProofOrder, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -89,7 +89,7 @@ def run(config: FidelityConfig) -> Iterator[Record]:
         weights = weights_sha256(project.run.supernet)
         assert weights is not None  # they were loaded
         if config.apart is not None:
-            order = Order(tuple(archs), epochs, keys_of(prover, archs, epochs), labels_of(len(archs)))
+            order = ProofOrder(tuple(archs), epochs, keys_of(prover, archs, epochs), labels_of(len(archs)))
             yield from train_apart(prover, order, config.apart)
         answers = yield from answers_of(prover, supernet, rows_AG, epochs)
         report = report_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -14,12 +14,13 @@ from edgenas.data.splits import Splits, load_splits
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.percents import percent
-from edgenas.project.opening import images_of, open_project, require_divided, use_threads
+from edgenas.project.opening import Project, images_of, open_project, require_divided, use_threads
 from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
+    CandidateRow,
     CheckpointFacts,
     InfoResult,
     LoaderFacts,
@@ -56,49 +57,24 @@ def run(config: InfoConfig) -> Iterator[Record]:
         MissingInputError: if there is no project in the folder.
     """
     project = open_project(config.run, config.flags, config.overrides)
-    folder = project.run
-    files = [
-        ("data", folder.splits, typed(folder, "init")),
-        ("latency table", product(folder, "profile"), typed(folder, "profile")),
-        ("teacher", folder.teacher / WEIGHTS, typed(folder, "train")),
-        ("supernet", product(folder, "train"), typed(folder, "train")),
-        ("search", product(folder, "search"), typed(folder, "search")),
-        ("retrain", product(folder, "retrain"), typed(folder, "retrain")),
-        ("export", product(folder, "export"), typed(folder, "export")),
-    ]
-    stages = {name: _stage(name, path, command) for name, path, command in files}
-    teacher = stages["teacher"]
-    if teacher.state == MISSING and not needs_teacher(project.settings.train):
-        stages["teacher"] = replace(teacher, state="not needed", command="")
-    splits = None  # where they cannot be read, whoever needs them says why
+    folder, splits = project.run, None  # where splits cannot be read, whoever needs them says why
     with suppress(EdgeNASError):
         splits = load_splits(folder.splits) if folder.splits.exists() else None
-    stages |= yield from _outdated(project.run, stages, splits)
-    stages["report"] = yield from _page(folder)
+    stages = _stages(folder, project.settings)
+    search, winner = yield from _checked_search(folder, stages, splits)
+    retrain = yield from _checked_retrain(folder, stages.retrain, winner)
+    stages = replace(stages, search=search, retrain=retrain)
+    yield from _unfinished(folder)
+    page = yield from _page(folder)
     yield from _origins(folder)
-    loader, images = None, None
-    if folder.splits.exists():
-        try:
-            if config.measure_loader:
-                images = images_of(project, splits)
-            else:
-                require_divided(project, splits)
-        except EdgeNASError as error:
-            stages["data"] = replace(stages["data"], state="unusable", command=divide_again(folder, project.settings.data.source))
-            yield Note(f"the data cannot be used: {error}", is_warning=True)
-    if config.measure_loader and images is not None:
-        yield Progress("measuring the loader", 0, 1)
-        try:
-            loader = _rate(project.settings, images)
-        except EdgeNASError as error:
-            yield Note(f"the loader is not measured: {error}", is_warning=True)
-        yield Progress("measuring the loader", 1, 1)
+    data, images = yield from _checked_data(project, stages.data, splits, measure_loader=config.measure_loader)
+    loader = None if images is None else (yield from _loader(project.settings, images))
     exports, doubts = yield from _judged(folder)
     yield from (Note(text, is_warning=True, in_view=True) for text in doubts)
     result = InfoResult(
         run=str(folder.path),
         space=SpaceSize(name=project.space.name, num_subnets=project.space.cardinality),
-        stages=tuple(stages.values()),
+        stages=(*replace(stages, data=data).in_order, page),
         loader=loader,
         settings=asdict(project.settings),
         versions=versions(),
@@ -106,6 +82,73 @@ def run(config: InfoConfig) -> Iterator[Record]:
         doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """The stages of a run in the order in which they are made, the page of results apart."""
+
+    data: StageFacts
+    table: StageFacts
+    teacher: StageFacts
+    supernet: StageFacts
+    search: StageFacts
+    retrain: StageFacts
+    export: StageFacts
+
+    @property
+    def in_order(self) -> tuple[StageFacts, ...]:
+        """Each of them."""
+        return self.data, self.table, self.teacher, self.supernet, self.search, self.retrain, self.export
+
+
+def _stages(folder: RunFolder, settings: ProjectSettings) -> _Stages:
+    """Each by the file that it makes, whatever that holds."""
+
+    def stage(name: str, command: str, path: Path | None) -> StageFacts:
+        return _stage(name, path, typed(folder, command))
+
+    teacher = stage("teacher", "train", folder.teacher / WEIGHTS)
+    if teacher.state == MISSING and not needs_teacher(settings.train):
+        teacher = replace(teacher, state="not needed", command="")
+    return _Stages(
+        data=stage("data", "init", folder.splits),
+        table=stage("latency table", "profile", product(folder, "profile")),
+        teacher=teacher,
+        supernet=stage("supernet", "train", product(folder, "train")),
+        search=stage("search", "search", product(folder, "search")),
+        retrain=stage("retrain", "retrain", product(folder, "retrain")),
+        export=stage("export", "export", product(folder, "export")),
+    )
+
+
+def _checked_data(
+    project: Project, stage: StageFacts, splits: Splits | None, *, measure_loader: bool
+) -> Generator[Note, None, tuple[StageFacts, Images | None]]:
+    """The stage with the images where their loader is to be measured, which opens them; else whether the data are as divided."""
+    if not project.run.splits.exists():
+        return stage, None
+    try:
+        if measure_loader:
+            return stage, images_of(project, splits)
+        require_divided(project, splits)
+    except EdgeNASError as error:
+        yield Note(f"the data cannot be used: {error}", is_warning=True)
+        again = divide_again(project.run, project.settings.data.source)
+        return replace(stage, state="unusable", command=again), None
+    return stage, None
+
+
+def _loader(settings: ProjectSettings, images: Images) -> Generator[Record, None, LoaderFacts | None]:
+    """How fast images are loaded; None where that cannot be measured."""
+    yield Progress("measuring the loader", 0, 1)
+    facts = None
+    try:
+        facts = _rate(settings, images)
+    except EdgeNASError as error:
+        yield Note(f"the loader is not measured: {error}", is_warning=True)
+    yield Progress("measuring the loader", 1, 1)
+    return facts
 
 
 def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
@@ -170,36 +213,40 @@ def _stage(name: str, path: Path | None, command: str) -> StageFacts:
     return StageFacts(name=name, state=THERE, made=made, command="")
 
 
-def _outdated(
-    folder: RunFolder, stages: Mapping[str, StageFacts], splits: Splits | None
-) -> Generator[Note, None, dict[str, StageFacts]]:
-    """The stages whose results later commands would refuse; what is unfinished is said."""
-    search, retrain, winner, outdated = stages["search"], stages["retrain"], None, {}
-    if search.state == THERE and stages["data"].state == THERE:
-        try:
-            winner = winner_of(folder, splits)
-        except EdgeNASError as error:
-            outdated["search"] = replace(search, state="outdated", command=typed(folder, "search"))
-            yield Note(f"search: {error}", is_warning=True)
-    if retrain.state == THERE:
-        try:
-            read_retrain(folder)
-            why = outdated_net(folder, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
-        except EdgeNASError as error:
-            why = str(error)
-        if why is not None:
-            outdated["retrain"] = replace(retrain, state="outdated", command=typed(folder, "retrain"))
-            yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
-    for name, part in (
-        ("teacher", folder.teacher),
-        ("supernet", folder.supernet),
-        ("retrain", folder.retrain),
-        ("compare", folder.compare),
-    ):
+def _checked_search(
+    folder: RunFolder, stages: _Stages, splits: Splits | None
+) -> Generator[Note, None, tuple[StageFacts, CandidateRow | None]]:
+    """The stage of the search, outdated where later commands would refuse its result, and the winner."""
+    stage = stages.search
+    if stage.state != THERE or stages.data.state != THERE:
+        return stage, None
+    try:
+        return stage, winner_of(folder, splits)
+    except EdgeNASError as error:
+        yield Note(f"search: {error}", is_warning=True)
+        return replace(stage, state="outdated", command=typed(folder, "search")), None
+
+
+def _checked_retrain(folder: RunFolder, stage: StageFacts, winner: CandidateRow | None) -> Generator[Note, None, StageFacts]:
+    """The stage of the net that was trained to the end, outdated where later commands would refuse it."""
+    if stage.state != THERE:
+        return stage
+    try:
+        read_retrain(folder)
+        why = outdated_net(folder, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
+    except EdgeNASError as error:
+        why = str(error)
+    if why is None:
+        return stage
+    yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
+    return replace(stage, state="outdated", command=typed(folder, "retrain"))
+
+
+def _unfinished(folder: RunFolder) -> Iterator[Note]:
+    """What trainings were interrupted."""
+    for part in (folder.teacher, folder.supernet, folder.retrain, folder.compare):
         if any(path.is_file() for path in part.rglob(STATE)):
-            text = f"{name}: a training is unfinished; the command that began it goes on"
-            yield Note(text, is_warning=True)
-    return outdated
+            yield Note(f"{part.name}: a training is unfinished; the command that began it goes on", is_warning=True)
 
 
 def _rate(settings: ProjectSettings, images: Images) -> LoaderFacts:

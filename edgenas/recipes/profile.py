@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,17 +14,15 @@ from edgenas import __version__
 from edgenas.config import Flags
 from edgenas.deploy.contracts import Runtime
 from edgenas.graphs.rewriting import rewrites_for
-from edgenas.latency import (
-    ProfileResult,
-    profile,
-)
-from edgenas.latency.measuring import choose_runtime, device_name
+from edgenas.latency import Memory, ProfileResult, profile
+from edgenas.latency.measuring import Workshop, choose_runtime, device_name
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import cpu_quota, usable_cores
 from edgenas.project.devices import There
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.settings import ProfileSettings
 from edgenas.recipes.again import AgainConfig
 from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack
@@ -33,7 +30,7 @@ from edgenas.recipes.remote import run_remote
 from edgenas.records import ProfileAnswer
 from edgenas.remote import Address
 from edgenas.runs import Note, Outcome, Record, jsonable, locked
-from edgenas.spaces import Task
+from edgenas.spaces import SearchSpace, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,45 +81,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
     if config.results is not None:
         yield from run_import(project, config.results)
         return
-    settings = project.settings.profile
-    images = open_images(project)
-    with locked(project.run):
-        runtime = yield from choose_runtime(settings.device, settings.runtime)
-        with (
-            workshop_in(
-                project.run,
-                project.space,
-                images.task,
-                runtime,
-                settings.precision or "fp32",
-                settings.batch_size or 1,
-                opset=project.settings.export.opset,
-                rewrites=project.settings.export.rewrites,
-            ) as workshop,
-            journal(project.run.latency / JOURNAL, _identity(project, images.task, runtime)) as memory,
-        ):
-            if len(memory):
-                yield Note(f"going on after {len(memory):,} measurements of an interrupted profile")
-            result: ProfileResult | None = None
-            for record in profile(
-                project.space,
-                images.task,
-                workshop.target(settings.threads, settings.fps),
-                workshop.build,
-                settings=timing_settings(settings),
-                rng=np.random.default_rng(settings.seed),
-                details={**workshop.graph_details, "command": " ".join(["edgenas", *sys.argv[1:]])},
-                tracer=workshop,
-                memory=memory,
-            ):
-                if isinstance(record, ProfileResult):
-                    result = record
-                else:
-                    yield record
-            assert result is not None
-            path = result.table.save(project.run.latency)
-    answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(path), **result.as_json()}))
-    yield Outcome(answer, {"table": path})
+    yield from _measured(project)
 
 
 def _imported(config: ProfileConfig, project: Project, results: Path) -> Iterator[Record]:
@@ -132,7 +91,50 @@ def _imported(config: ProfileConfig, project: Project, results: Path) -> Iterato
     return run_import(project, results)
 
 
-def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:
+def _measured(project: Project) -> Iterator[Record]:
+    """The table of this device; what an interrupted command has timed is not timed again."""
+    settings, graphs = project.settings.profile, project.settings.export
+    task = open_images(project).task
+    with locked(project.run):
+        runtime = yield from choose_runtime(settings.device, settings.runtime)
+        with (
+            workshop_in(
+                *(project.run, project.space, task, runtime, settings.precision or "fp32", settings.batch_size or 1),
+                opset=graphs.opset,
+                rewrites=graphs.rewrites,
+            ) as workshop,
+            journal(project.run.latency / JOURNAL, _identity(project, task, runtime)) as memory,
+        ):
+            if len(memory):
+                yield Note(f"going on after {len(memory):,} measurements of an interrupted profile")
+            result = yield from _timed(project.space, task, settings, workshop, memory)
+            path = result.table.save(project.run.latency)
+    answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(path), **result.as_json()}))
+    yield Outcome(answer, {"table": path})
+
+
+def _timed(
+    space: SearchSpace, task: Task, settings: ProfileSettings, workshop: Workshop, memory: Memory
+) -> Generator[Record, None, ProfileResult]:
+    """Time nets of the space, and fit and judge a table."""
+    for record in profile(
+        space,
+        task,
+        workshop.target(settings.threads, settings.fps),
+        workshop.build,
+        settings=timing_settings(settings),
+        rng=np.random.default_rng(settings.seed),
+        details={**workshop.graph_details, "command": " ".join(["edgenas", *sys.argv[1:]])},
+        tracer=workshop,
+        memory=memory,
+    ):
+        if isinstance(record, ProfileResult):
+            return record
+        yield record
+    raise AssertionError("a profile ends with its result")
+
+
+def _identity(project: Project, task: Task, runtime: Runtime) -> Mapping[str, object]:
     """Everything that visits to nets depend on: measurements of other settings, devices or versions are not gone on with."""
     quota = cpu_quota()
     return {

@@ -37,7 +37,7 @@ def run_remote(project: Project, there: There, imported: Callable[[Path], Iterat
         scratch = Path(name)
         tools = TRTEXEC if address.trtexec is None else (address.trtexec,)
         facts = yield from device.facts(MODULES, {"trtexec": tools})
-        request = request_of(project, images.task, has_trtexec=facts.programs["trtexec"] is not None)
+        request = request_of(project, images.task, has_trtexec=_trtexec(facts) is not None)
         _require(address, facts, request)
         yield Note(f"{address}: {facts.system} on {facts.machine}, Python {facts.python}, {_tool(facts, request)}")
         with locked(project.run):
@@ -58,7 +58,7 @@ def kit_job(folder: Path, facts: DeviceFacts, request: Request) -> Job:
     with zipfile.ZipFile(folder / "kit.zip") as archive:
         names = archive.namelist()
         archive.extractall(folder / "kit")
-    trtexec = ("--trtexec", str(facts.programs["trtexec"])) if request.runtime == "tensorrt" else ()
+    trtexec = ("--trtexec", str(_trtexec(facts))) if request.runtime == "tensorrt" else ()
     return Job(
         files={name: folder / "kit" / name for name in names},
         command=(PYTHON, "measure.py", "--output", RESULTS, "--every", EVERY_S, *trtexec),
@@ -67,17 +67,22 @@ def kit_job(folder: Path, facts: DeviceFacts, request: Request) -> Job:
     )
 
 
+def _trtexec(facts: DeviceFacts) -> str | None:
+    """Where the device has TensorRT's program; None where it has none."""
+    return facts.programs["trtexec"]
+
+
 def _tool(facts: DeviceFacts, request: Request) -> str:
     """What measures there."""
     if request.runtime == "tensorrt":
-        return f"measured with {facts.programs['trtexec']}"
+        return f"measured with {_trtexec(facts)}"
     return f"measured with ONNX Runtime {facts.modules['onnxruntime']}"
 
 
 def _require(address: Address, facts: DeviceFacts, request: Request) -> None:
     """Refuse a device without what the kit needs."""
     if request.runtime == "tensorrt":
-        if facts.programs["trtexec"] is None:
+        if _trtexec(facts) is None:
             where = address.trtexec or " or ".join(TRTEXEC)
             hint = "it comes with JetPack and with TensorRT's packages; name it: ?trtexec=/usr/src/tensorrt/bin/trtexec"
             raise MissingBackendError(f"{address} has no {where}", hint=hint)

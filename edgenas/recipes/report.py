@@ -50,10 +50,10 @@ def run(config: ReportConfig) -> Iterator[Record]:
             raise RunFolderError(
                 f"{folder.page} was not drawn", hint="draw the pictures that the recipe yields: edgenas.report.plots.draw"
             )
-        outputs = {"page": folder.page}
+        pdf = None
         if chromium is not None:
-            outputs["pdf"] = folder.page.with_suffix(".pdf")
-            print_pdf(chromium, folder.page, outputs["pdf"])
+            pdf = folder.page.with_suffix(".pdf")
+            print_pdf(chromium, folder.page, pdf)
     yield from (Note(text, is_warning=True, in_view=True) for text in page.unread)
     missing = missing_in(page)
     result = ReportResult(
@@ -63,10 +63,10 @@ def run(config: ReportConfig) -> Iterator[Record]:
         missing=missing,
         older_than=before,
         images=num_images(page),
-        pdf=folder.relative(outputs["pdf"]) if "pdf" in outputs else None,
+        pdf=None if pdf is None else folder.relative(pdf),
         unread=page.unread,
     )
-    yield Outcome(result, outputs)
+    yield Outcome(result, {"page": folder.page} if pdf is None else {"page": folder.page, "pdf": pdf})
 
 
 PARTS = ("errors", "decisions", "nets", "rivals", "latency", "training", "ranking", "data", "device")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT, finals_of, searched
-from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.project.retraining.baselines import BaselineLimits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
@@ -68,6 +68,19 @@ class Kept:
     width: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """The winner beside what it is compared with.
+
+    Attributes:
+        cnn: a plain one of equal latency; None where nothing is measured.
+    """
+
+    searched: Kept
+    baseline: Kept
+    cnn: Kept | None
+
+
 def run(config: RetrainConfig) -> Iterator[Record]:
     """Train the winner (and what it is compared with where asked for), keep the best on select, then read the test split once.
 
@@ -97,8 +110,8 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        if from_search and (found := searched(project.run)) is not None:
-            bench = replace(bench, floors=floors_of(found.limits, images.class_names))
+        if from_search and (search := searched(project.run)) is not None:
+            bench = replace(bench, floors=floors_of(search.limits, images.class_names))
         tries = yield from _finals(bench, archs, from_search=from_search)
         winner = best_of(tries)
         adopt(winner, folder)
@@ -182,18 +195,10 @@ def _with_baseline(
         cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
         if current().rank > 0:
             return None
-        widths = [cnn.width] if cnn is not None and cnn.width is not None else []
-        several = [winner.net.arch] if winner.net.arch == baseline.net.arch else [winner.net.arch, baseline.net.arch]
-        latencies = yield from _measure(bench, several, widths, memory=memory)
-        latencies = [latencies[0], *latencies[len(several) - 1 :]]
+        nets = Rivals(Kept(winner, _of_net(tries, winner)), Kept(baseline, _of_net(finals, baseline)), cnn)
+        nets = yield from _timed(bench, nets, winner.net.arch, baseline.net.arch, memory=memory)
         yield from decode(winner.net.images, *CHOSEN_ON)
         yield from decode(baseline.net.images, *CHOSEN_ON)
-        nets = {
-            "searched": Kept(winner, _of_net(tries, winner), latencies[0]),
-            "baseline": Kept(baseline, _of_net(finals, baseline), latencies[1]),
-        }
-        if cnn is not None:
-            nets["cnn"] = replace(cnn, latency_ms=latencies[2])
         judged = yield from _judge(bench, nets, baseline_fits=fits)
     assert judged.baseline is not None
     same = (SAME_WORDS,) if winner.net.arch == baseline.net.arch else ()
@@ -209,7 +214,7 @@ def _with_baseline(
     )
 
 
-def _allowed(space: SearchSpace, limits: Limits) -> Generator[Record, None, tuple[list[Arch], bool]]:
+def _allowed(space: SearchSpace, limits: BaselineLimits) -> Generator[Record, None, tuple[list[Arch], bool]]:
     """The hand-designed nets within the limits, or the nearest where there is none, and whether there is one."""
     for text in limits.not_applied:
         yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
@@ -224,7 +229,7 @@ def _pace(tries: Sequence[Try]) -> float | None:
     return max((each.seconds / each.way.epochs for each in tries if each.seconds is not None), default=None)
 
 
-def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
+def _cnn(bench: Bench, limits: BaselineLimits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
     equal = yield from find_cnn(bench, limits, arch, memory=memory)
     if equal is None:
@@ -237,36 +242,41 @@ def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memor
     return Kept(best, tries, width=width)
 
 
-def _measure(
-    bench: Bench, archs: Sequence[Arch], widths: Sequence[int], *, memory: Memory
-) -> Generator[Record, None, list[float | None]]:
-    """Latencies of nets and of plain CNNs, in turn in one session, on the device of the run's table; None without one."""
+def _timed(bench: Bench, nets: Rivals, arch: Arch, baseline: Arch, *, memory: Memory) -> Generator[Record, None, Rivals]:
+    """The nets with their latencies, in turn in one session, on the device of the run's table; without one as they are.
+
+    Where the baseline is the same net as the winner, it is timed once.
+    """
     project, task = bench.project, bench.images.task
-    rows = np.concatenate([project.space.from_json(arch) for arch in archs])
-    others = {f"cnn-{width}": untrained(task, width) for width in widths}
+    archs = [arch] if arch == baseline else [arch, baseline]
+    rows = np.concatenate([project.space.from_json(each) for each in archs])
+    width = None if nets.cnn is None else nets.cnn.width
+    others = {} if width is None else {f"cnn-{width}": untrained(task, width)}
     table = table_of(project, bench.images)
-    nets = yield from measure_archs(project, task, rows, label="measuring", table=table, memory=memory, others=others)
-    return [None] * (len(archs) + len(widths)) if nets is None else [net.latency_ms for net in nets]
+    timed = yield from measure_archs(project, task, rows, label="measuring", table=table, memory=memory, others=others)
+    if timed is None:
+        return nets
+    latencies_ms = [each.latency_ms for each in timed]
+    of_winner_ms, of_baseline_ms = latencies_ms[0], latencies_ms[len(archs) - 1]
+    cnn = None if nets.cnn is None else replace(nets.cnn, latency_ms=latencies_ms[-1])
+    return Rivals(replace(nets.searched, latency_ms=of_winner_ms), replace(nets.baseline, latency_ms=of_baseline_ms), cnn)
 
 
-def _judge(bench: Bench, nets: Mapping[str, Kept], *, baseline_fits: bool) -> Generator[Record, None, RetrainResult]:
+def _judge(bench: Bench, nets: Rivals, *, baseline_fits: bool) -> Generator[Record, None, RetrainResult]:
     """Choose on select and confirm, then read test once and compare."""
-    chosen, chosen_by = choose(bench, nets["searched"].best, nets["baseline"].best, baseline_fits=baseline_fits)
-    rows: dict[str, NetReport] = {}
-    right: dict[str, NDArray[np.bool_]] = {}
-    for name, kept in nets.items():
-        rows[name], right[name] = yield from _report(bench, name, kept)
+    chosen, chosen_by = choose(bench, nets.searched.best, nets.baseline.best, baseline_fits=baseline_fits)
     seed = bench.project.settings.retrain.seed
-    comparison = compare(right["searched"], right["baseline"], "baseline", HAND_WORDS, seed=seed)
+    row, right_N = yield from _report(bench, "searched", nets.searched)
+    hand_row, hand_right_N = yield from _report(bench, "baseline", nets.baseline)
+    comparison = compare(right_N, hand_right_N, "baseline", HAND_WORDS, seed=seed)
     cnn, better_than_cnn = None, []
-    if "cnn" in nets:
-        searched_cnn, hand_cnn = (
-            compare(right[name], right["cnn"], "cnn", CNN_WORDS, seed=seed) for name in ("searched", "baseline")
-        )
-        cnn, better_than_cnn = RivalReport(net=rows["cnn"], comparison=searched_cnn), [searched_cnn.better, hand_cnn.better]
+    if nets.cnn is not None:
+        cnn_row, cnn_right_N = yield from _report(bench, "cnn", nets.cnn)
+        searched_cnn, hand_cnn = (compare(each, cnn_right_N, "cnn", CNN_WORDS, seed=seed) for each in (right_N, hand_right_N))
+        cnn, better_than_cnn = RivalReport(net=cnn_row, comparison=searched_cnn), [searched_cnn.better, hand_cnn.better]
     return RetrainResult(
-        net=rows["searched"],
-        baseline=RivalReport(net=rows["baseline"]),
+        net=row,
+        baseline=RivalReport(net=hand_row),
         comparison=comparison,
         cnn=cnn,
         chosen=chosen,
@@ -329,4 +339,4 @@ def _costs(bench: Bench, kept: Kept) -> tuple[int, int, float | None]:
     models = cost_models(project.space, bench.images.task)
     table = table_of(project, bench.images)
     predicted_ms = float(table.predicted(row)[0]) if table is not None else None
-    return int(models["params"](row)[0]), int(models["macs"](row)[0]), predicted_ms
+    return int(models.params(row)[0]), int(models.macs(row)[0]), predicted_ms

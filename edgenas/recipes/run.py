@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from edgenas.config import Flags, merge, parse_overrides
 from edgenas.errors import LatencyTableError
@@ -183,7 +182,7 @@ STAGES: Mapping[str, Callable[[RunConfig], Iterator[Record]]] = {
 }
 
 
-def _flags_of(config: RunConfig) -> dict[str, Any]:
+def _flags_of(config: RunConfig) -> Mapping[str, Mapping[str, object]]:
     """What stages are told beside settings, by stage."""
     tables = {"tables": dict(config.tables), "allow_foreign": config.allow_foreign_table}
     return {"plan": tables, "search": tables, "export": {"formats": list(config.formats)}}

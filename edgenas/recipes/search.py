@@ -7,10 +7,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
@@ -21,8 +21,8 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.answers import nothing_found, nothing_left, result_of
-from edgenas.project.searching.budget import open_budget, space_facts, survey_line
-from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
+from edgenas.project.searching.continuing import EarlierNets, earlier_nets, known_notes, merged
+from edgenas.project.searching.costing import open_costing, space_facts, survey_line
 from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
@@ -40,7 +40,8 @@ from edgenas.project.searching.scoring import KnownScore, opened_score, preferre
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
-from edgenas.runs import Found, Front, Note, Outcome, Progress, Record, locked, sha256_file
+from edgenas.records import ProxyReport, SpaceFacts
+from edgenas.runs import Found, Front, Journal, Note, Outcome, Progress, Record, locked, sha256_file
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, extra_arguments, survey, total_violation
 from edgenas.search.finalists import Finalist
 from edgenas.search.population import first_population
@@ -49,7 +50,7 @@ from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
 from edgenas.training.folder import WEIGHTS
-from edgenas.training.recalibration import identity_of, recalibration_of
+from edgenas.training.recalibration import Recalibration, identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -94,61 +95,31 @@ def run(config: SearchConfig) -> Iterator[Record]:
     images = open_images(project)
     require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
-    budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
+    budget = open_costing(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
     yield from idle_notes(project.settings.search)
     question = ask(project, images, budget)
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
-        surveyed = survey(project.space, budget.limits, rng)
-        facts = space_facts(budget, surveyed)
-        yield Note(survey_line(budget, surveyed))
-        if not surveyed.feasible_A.any():
-            raise nothing_found(question, surveyed, facts)
-        yield from decode(images, "select", "confirm")
-        statistics = recalibration_of(supernet, images.norm_images())
-        weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
-        evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
-        timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
-        if are_thresholds_needed(question.floors, images.positive):
-            yield from decode(images, "calibrate")
-            calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
-            question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
-        hand_AG = hand_designed_rows(project.space)
-        evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
-        earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
-        yield from known_notes(earlier, evaluations)
-        searching: Evaluator = evaluator
-        if config.ray_address is not None or (config.workers or 1) > 1:
-            workers = Workers(config.workers, config.ray_address)
-            searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
-        score, searching = opened_score(project, images.task, stack), raced(project.settings.search, searching)
-        candidates = yield from _evolved(question, searching, hand_AG, surveyed, rng, earlier, score)
-        yield Note(
-            question.ended(
-                candidates, evolution_settings(project.settings.search).budget, 0 if earlier is None else len(earlier.candidates)
-            )
-        )
-        ranking = report_of(score, candidates, budget.costs) if score is not None else None
-        if ranking is not None:
-            yield Note(report_line(ranking))
-        described = [question.describe(candidate) for candidate in candidates]
-        hand = frozenset(as_key(row) for row in hand_AG)
-        panel = Panel(
-            project, images, supernet, candidates, described, hand, question, device, evaluations, timings, evaluator, statistics
-        )
+        surveyed, facts = yield from _surveyed(question, rng)
+        judges = yield from _opened(question, supernet, device, stack, continued=config.continued)
+        evaluate = raced(project.settings.search, _shared_out(config, judges, stack))
+        question, score = judges.question, opened_score(project, images.task, stack)
+        candidates = yield from _evolved(judges, evaluate, surveyed, rng, score)
+        ranking = yield from _ended(judges, candidates, score)
+        panel = judges.panel(candidates)
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
-        described = with_finalists(question, candidates, described, proven.finalists)
-        result = result_of(question, surveyed, facts, described, proven, search_s, earlier)
-        result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), described))
-        result = replace(result, objectives=question.goals, front=question.front(candidates, described), proxy=ranking)
-        outputs, pictures = write(question, described, result)
+        rows = with_finalists(question, candidates, panel.described, proven.finalists)
+        result = result_of(question, surveyed, facts, rows, proven, search_s, judges.earlier)
+        result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), rows))
+        result = replace(result, objectives=question.goals, front=question.front(candidates, rows), proxy=ranking)
+        outputs, pictures = write(question, rows, result)
         yield from pictures
         if result.winner is None:
-            timings.remove()
+            judges.timings.remove()
             raise nothing_left(question, result, proven.finalists)
         yield from told_low(question.floors, result)
         yield from [] if result.doubts is None else [Note(result.doubts, is_warning=True, in_view=True)]
@@ -156,22 +127,109 @@ def run(config: SearchConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
+def _surveyed(question: Question, rng: np.random.Generator) -> Generator[Note, None, tuple[Feasibility, SpaceFacts]]:
+    """What of the space meets the limits.
+
+    Raises:
+        InfeasibleError: if nothing does, with the nearest achievable.
+    """
+    budget = question.costing
+    surveyed = survey(budget.space, budget.limits, rng)
+    facts = space_facts(budget, surveyed)
+    yield Note(survey_line(budget, surveyed))
+    if not surveyed.feasible_A.any():
+        raise nothing_found(question, surveyed, facts)
+    return surveyed, facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Judges:
+    """What nets are judged with.
+
+    Attributes:
+        question: with the thresholds of its floors.
+        statistics: of subnets' batch norms; None where there are none.
+        evaluations: predictions with these weights, of all searches.
+        timings: of finalists, of this question.
+        select: predicts on select.
+        earlier: nets that were evaluated before; None where the search does not go on from them.
+        hand_AG: genes of the space's hand-designed nets.
+    """
+
+    question: Question
+    supernet: nn.Module
+    device: str
+    statistics: Recalibration | None
+    evaluations: Journal
+    timings: Journal
+    select: Evaluator
+    earlier: EarlierNets | None
+    hand_AG: Genes
+
+    @property
+    def hand_designed(self) -> frozenset[tuple[int, ...]]:
+        """Genes of the space's hand-designed nets."""
+        return frozenset(as_key(row) for row in self.hand_AG)
+
+    def panel(self, candidates: Sequence[Candidate]) -> Panel:
+        """What measures and confirms candidates."""
+        question = self.question
+        return Panel(
+            question.project,
+            question.images,
+            self.supernet,
+            candidates,
+            [question.describe(candidate) for candidate in candidates],
+            self.hand_designed,
+            question,
+            self.device,
+            self.evaluations,
+            self.timings,
+            self.select,
+            self.statistics,
+        )
+
+
+def _opened(
+    question: Question, supernet: nn.Module, device: str, stack: ExitStack, *, continued: bool
+) -> Generator[Record, None, _Judges]:
+    """Images, journals and thresholds, and what is known of nets that earlier searches have evaluated."""
+    images, run = question.images, question.project.run
+    yield from decode(images, "select", "confirm")
+    statistics = recalibration_of(supernet, images.norm_images())
+    weights = {**_weights_identity(run.supernet, images, device), **identity_of(statistics)}
+    evaluations = stack.enter_context(journal(run.search / EVALUATIONS, weights, keep=True))
+    timings = stack.enter_context(journal(run.search / JOURNAL, {**weights, "question": question.identity}))
+    if are_thresholds_needed(question.floors, images.positive):
+        yield from decode(images, "calibrate")
+        calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
+        question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
+    select = evaluator_on(images, supernet, "select", device, statistics, evaluations)
+    earlier = earlier_nets(question, select, evaluations, timings) if continued else None
+    yield from known_notes(earlier, evaluations)
+    hand_AG = hand_designed_rows(question.project.space)
+    return _Judges(question, supernet, device, statistics, evaluations, timings, select, earlier, hand_AG)
+
+
+def _shared_out(config: SearchConfig, judges: _Judges, stack: ExitStack) -> Evaluator:
+    """What predicts on select: this process, or several where that is asked for."""
+    if config.ray_address is None and (config.workers or 1) <= 1:
+        return judges.select
+    workers = Workers(config.workers, config.ray_address)
+    images = judges.question.images
+    return stack.enter_context(by_workers(images, judges.supernet, "select", judges.device, workers, judges.evaluations))
+
+
 def _evolved(
-    question: Question,
-    evaluator: Evaluator,
-    hand_AG: Genes,
-    found: Feasibility,
-    rng: np.random.Generator,
-    earlier: Earlier | None,
-    score: KnownScore | None,
+    judges: _Judges, evaluate: Evaluator, surveyed: Feasibility, rng: np.random.Generator, score: KnownScore | None
 ) -> Generator[Record, None, list[Candidate]]:
     """All candidates of a search that starts with hand-designed nets, evenly spread ones or those that a proxy prefers, and, where
     it continues, earlier ones.
     """
-    project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
-    start = first_population(
-        project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
-    )
+    question, earlier, hand_AG = judges.question, judges.earlier, judges.hand_AG
+    project, budget, sizes = question.project, question.costing, evolution_settings(question.project.settings.search)
+    seed = project.settings.search.seed
+    start = first_population(project.space, budget.costs, budget.limits, hand_AG, surveyed, population=sizes.population, seed=seed)
     if earlier is not None:
         sizes, start = earlier.begun(sizes, start)
     if score is not None and project.settings.search.prefilter is not None:
@@ -182,13 +240,13 @@ def _evolved(
     algorithm = ALGORITHMS.find(name)
     more = extra_arguments(algorithm, question.objectives, score)
     for generation in algorithm(
-        project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start, **more
+        project.space, evaluate, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start, **more
     ):
         rows_AG = np.array([candidate.genes for candidate in generation.fresh], dtype=np.int16)
         if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
             raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
-        yield _front(question, hand_AG, generation.fresh)
+        yield _front(question, judges.hand_designed, generation.fresh)
         best: dict[str, float] = {"nets": generation.num_evaluated}
         best |= {"top1": generation.elite[0].top1} if generation.elite else {}
         yield Progress(SEARCHING, int(100 * generation.done), 100, best, unit="%")
@@ -197,17 +255,30 @@ def _evolved(
     return merged(earlier.candidates, candidates) if earlier is not None else candidates
 
 
-def _front(question: Question, hand_AG: Genes, fresh: Sequence[Candidate]) -> Front:
+def _ended(judges: _Judges, candidates: Sequence[Candidate], score: KnownScore | None) -> Generator[Note, None, ProxyReport | None]:
+    """Say what was evaluated, and how right the training-free indicator was; None where none was asked, or about no net."""
+    question, earlier = judges.question, judges.earlier
+    most = evolution_settings(question.project.settings.search).budget
+    yield Note(question.ended(candidates, most, 0 if earlier is None else len(earlier.candidates)))
+    if score is None:
+        return None
+    ranking = report_of(score, candidates, question.costing.costs)
+    yield from [] if ranking is None else [Note(report_line(ranking))]
+    return ranking
+
+
+def _front(question: Question, hand_designed: frozenset[tuple[int, ...]], fresh: Sequence[Candidate]) -> Front:
     """What was just evaluated, over the cost that limits it; over MACs where nothing does."""
-    budget, hand = question.budget, frozenset(as_key(row) for row in hand_AG)
+    budget = question.costing
     limit = budget.main_limit
     name, value = ("macs", None) if limit is None else (limit.name, limit.limit)
-    costs = budget.costs["macs"] if limit is None else limit.cost
+    costs = budget.costs.macs if limit is None else limit.cost
     seen = [each for each in fresh if each.images_M is None]  # those that a race dropped have seen other images
     genes_AG = np.array([each.genes for each in seen], dtype=np.int16)
     costs_A = costs(genes_AG) if seen else np.empty(0)
     nets = [
-        Found(float(cost), each.top1, each.genes in hand and each.generation == 0) for cost, each in zip(costs_A, seen, strict=True)
+        Found(float(cost), each.top1, each.genes in hand_designed and each.generation == 0)
+        for cost, each in zip(costs_A, seen, strict=True)
     ]
     return Front(SEARCHING, name, value, tuple(nets))
 
@@ -229,7 +300,7 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         return (yield from prove(prover, finalists, floors, more, panel.question.losses))
 
 
-def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
+def _weights_identity(supernet: Path, images: Images, device: str) -> Mapping[str, object]:
     """Everything that a prediction of a subnet depends on."""
     return {
         "supernet": sha256_file(supernet / WEIGHTS),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from edgenas.costs import CostModel, cost_models
+from edgenas.costs import CostModels, cost_models
 from edgenas.records import (
     ChoiceFacts,
     ConditionFacts,
@@ -61,10 +61,10 @@ def _describe(space: SearchSpace, *, with_choices: bool) -> SpaceDescription:
     )
 
 
-def _end(space: SearchSpace, models: Mapping[str, CostModel], *, largest: bool) -> SizeFacts:
+def _end(space: SearchSpace, models: CostModels, *, largest: bool) -> SizeFacts:
     """The least or the most of every cost on its own: no single net has them all where choices trade off."""
     rows_AG, end = space.corners(largest=largest), np.max if largest else np.min
-    params, macs = (round(float(end(models[cost](rows_AG)))) for cost in ("params", "macs"))
+    params, macs = (round(float(end(model(rows_AG)))) for model in (models.params, models.macs))
     return SizeFacts(params=params, macs=macs)
 
 

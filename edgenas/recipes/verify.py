@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.deploy.artefact import MANIFEST, load_manifest, overall, verify_files
+from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.judging import Judge, exported_file
 from edgenas.deploy.junit import junit
 from edgenas.deploy.parity import Gates
@@ -28,7 +29,7 @@ from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, Pa
 from edgenas.project.acceptance import history_checks, plan_of
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
-from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, VerifyResult
+from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, Verdict, VerifyResult
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, read_regular
@@ -104,39 +105,48 @@ def _verified(config: VerifyConfig) -> Iterator[Record]:
         if signed and signed[0].verdict == "failed":
             raise GateError(f"{config.folder} is failed: {signed[0].path}: signature {signed[0].reason}") from error
         raise
-    found = yield from watched(verify_files(config.folder), "verifying", total=1 + len(manifest.files))
-    checks = _distinct((*signed, *(check for part in found for check in part)))
+    by_file = yield from watched(verify_files(config.folder), "verifying", total=1 + len(manifest.files))
+    checks = _distinct((*signed, *(check for of_file in by_file for check in of_file)))
     checks += history_checks(RunFolder(config.run), config.folder, manifest)
     if config.data is not None and overall(checks) != "failed":  # what failed here is not run again
-        plan = plan_of(config.folder, manifest)
-        if plan is not None and any(each.startswith("gates.") for each in config.overrides):
-            yield Note("parity is judged by the gates given here, not by those that the plan was sealed with", is_warning=True)
-            plan = None
-        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label, plan)
-        checks += yield from watched(repeated, "parity", total=len(manifest.files))
+        checks += yield from _parity_checks(config, config.data, manifest)
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
     if not judged_anew:
         checks += _undecided_export(manifest)
-    verdicts = {check.verdict for check in checks}
     verdict = "failed" if manifest.status == "rejected" else overall(checks)
     yield Note(f"the export's verdict: {manifest.verdict_word.replace('_', ' ')}", in_view=True)
     for check in checks:
         if check.verdict == "not_run":
             yield Note(f"{check.path}: {check.name} not run, {check.reason}", is_warning=True, in_view=True)
-    failure: EdgeNASError | None = None
-    failed = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "failed"]
-    open_checks = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "undecided"]
-    if failed or open_checks:
-        failure = GateError(f"{config.folder} is {verdict}", problems=[*failed, *open_checks])
-    elif "not_run" in verdicts and config.require_run:
-        failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
-    elif manifest.status == "rejected":
-        failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
+    failure = _failure(config, manifest, checks, verdict)
     if failure is None:
         keep_verified(RunFolder(config.run), config.folder)
     word = manifest.verdict_word
     result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks), exported=word)
     yield Outcome(result, {"artifact": config.folder}, failure)
+
+
+def _parity_checks(config: VerifyConfig, data: str, manifest: Manifest) -> Generator[Record, None, list[Check]]:
+    """Parity once more on some data, by the gates of the sealed plan, or by those that are given here."""
+    plan = plan_of(config.folder, manifest)
+    if plan is not None and any(each.startswith("gates.") for each in config.overrides):
+        yield Note("parity is judged by the gates given here, not by those that the plan was sealed with", is_warning=True)
+        plan = None
+    repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, data, config.map_label, plan)
+    return (yield from watched(repeated, "parity", total=len(manifest.files)))
+
+
+def _failure(config: VerifyConfig, manifest: Manifest, checks: Sequence[Check], verdict: Verdict) -> GateError | None:
+    """What the checks end the command with; None where all is well, or only did not run and need not."""
+    failed = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "failed"]
+    undecided = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "undecided"]
+    if failed or undecided:
+        return GateError(f"{config.folder} is {verdict}", problems=[*failed, *undecided])
+    if config.require_run and any(check.verdict == "not_run" for check in checks):
+        return GateError(f"{config.folder}: some checks did not run, and --require-run was given")
+    if manifest.status == "rejected":
+        return GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
+    return None
 
 
 def _check_signature(folder: Path, public_key: Path | None) -> list[Check]:
@@ -221,10 +231,9 @@ def _repeat_parity(
         return
     known_N, reference_NK = reference
     store = ImageStore(source, Preprocess.from_json(manifest.preprocessing))
-    images_NCHW, labels_N = read_split(store, known_N), source.labels_N[known_N]
     judge = Judge(
-        images_NCHW,
-        labels_N,
+        read_split(store, known_N),
+        source.labels_N[known_N],
         reference_NK,
         classes,
         positive_index(manifest.positive, classes),
@@ -233,6 +242,11 @@ def _repeat_parity(
         reference="what the source answered when it was exported",
         is_foreign=True,
     )
+    yield from _judged(files, judge)
+
+
+def _judged(files: Sequence[ExportedFile], judge: Judge) -> Iterator[Check]:
+    """Parity of every file; after one that took all its time none of the others runs."""
     stopped = ""
     for file in files:
         if stopped:
@@ -241,8 +255,7 @@ def _repeat_parity(
         try:
             parity = judge(file)
         except (ArtefactError, ParityError) as error:
-            if isinstance(error, StoppedError):  # what took all its time is not followed by others of its kind
-                stopped = file.path.name
+            stopped = file.path.name if isinstance(error, StoppedError) else ""
             yield Check(file.path.name, "parity", "failed", str(error))
             continue
         yield Check(file.path.name, "parity", parity.verdict, parity.reason or _passed_words(parity), parity)

@@ -9,6 +9,7 @@ from edgenas.records.acceptance import (
     PlannedNeed,
 )
 from edgenas.records.answers import SplitAnswers
+from edgenas.records.asking import ModelAnswer, ModelQuestion, RunnerInfo
 from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
     CandidateRow,
@@ -78,7 +79,7 @@ from edgenas.records.kits import (
     VisitFacts,
 )
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
-from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, QuickTime, TrainingPace
 from edgenas.records.machine import UNSEEN, GpuFacts, MachineFacts, SpanFacts
 from edgenas.records.manifest import (
     EQUAL_WORD,
@@ -104,6 +105,7 @@ from edgenas.records.manifest import (
     Parity,
     ParityFile,
     Precision,
+    PreprocessFacts,
     Verdict,
     VerifyResult,
     WeightsFacts,
@@ -164,10 +166,31 @@ from edgenas.records.plan import (
     PlanResult,
 )
 from edgenas.records.precision import RangeReport, Repair, RepairTrial, TensorRange
-from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
+from edgenas.records.predict import Deployed, Prediction, PredictResult, Refusal, ServedAnswer, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
 from edgenas.records.running import RunResult, RunState, StageKept, StageRow
+from edgenas.records.sbom import (
+    Bom,
+    BomAnalysis,
+    BomComponent,
+    BomDependency,
+    BomFormat,
+    BomHash,
+    BomInterval,
+    BomLicence,
+    BomMetadata,
+    BomMetric,
+    BomModelCard,
+    BomNamed,
+    BomParameters,
+    BomPedigree,
+    BomPhase,
+    BomProperty,
+    BomReference,
+    BomTool,
+    BomTools,
+)
 from edgenas.records.search import (
     Evaluations,
     FidelityResult,
@@ -269,6 +292,25 @@ __all__ = [
     "BenchedRow",
     "BlockDifference",
     "BlockDifferences",
+    "Bom",
+    "BomAnalysis",
+    "BomComponent",
+    "BomDependency",
+    "BomFormat",
+    "BomHash",
+    "BomInterval",
+    "BomLicence",
+    "BomMetadata",
+    "BomMetric",
+    "BomModelCard",
+    "BomNamed",
+    "BomParameters",
+    "BomPedigree",
+    "BomPhase",
+    "BomProperty",
+    "BomReference",
+    "BomTool",
+    "BomTools",
     "BoundNet",
     "BreakdownFacts",
     "CalibrationFacts",
@@ -369,7 +411,9 @@ __all__ = [
     "MemberFacts",
     "MergedSource",
     "Metrics",
+    "ModelAnswer",
     "ModelFile",
+    "ModelQuestion",
     "MostFrequent",
     "NamedFacts",
     "Nearest",
@@ -407,6 +451,7 @@ __all__ = [
     "Precision",
     "PredictResult",
     "Prediction",
+    "PreprocessFacts",
     "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
@@ -417,6 +462,7 @@ __all__ = [
     "ProxyReport",
     "PublishedRow",
     "Quantile",
+    "QuickTime",
     "RacedRow",
     "RangeReport",
     "RankedNet",
@@ -427,6 +473,7 @@ __all__ = [
     "ReferenceNet",
     "Referral",
     "ReferralZone",
+    "Refusal",
     "Reliability",
     "ReliabilityBin",
     "Repair",
@@ -441,6 +488,7 @@ __all__ = [
     "RocPoint",
     "RunResult",
     "RunState",
+    "RunnerInfo",
     "SamplePair",
     "SamplePicture",
     "SamplingFacts",
@@ -451,6 +499,7 @@ __all__ = [
     "SelectionFacts",
     "SentFile",
     "ServeResult",
+    "ServedAnswer",
     "SessionFacts",
     "SessionOrders",
     "SessionPrior",

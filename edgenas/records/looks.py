@@ -27,6 +27,19 @@ class LookedNet(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuickTime(JsonRecord):
+    """The latency of a net as a look measures it.
+
+    Attributes:
+        ms: median of a few calls, or of one where it is far above the limit.
+        is_one_call: whether it is of one.
+    """
+
+    ms: float
+    is_one_call: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPace(JsonRecord):
     """How long the supernet would train here, from a few timed passes; the teacher, the search and its proof come on top.
 

@@ -237,6 +237,27 @@ class InputFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessFacts(JsonRecord):
+    """How a decoded image becomes what a net reads; `edgenas.data.preprocess.Preprocess` says what each word means.
+
+    Attributes:
+        mean, std: per channel, of values in [0, 1].
+        grey_range: values of more than 8 bits that become 0 and 255; None where that is not settled.
+        background: what transparent pixels are laid on; None drops alpha.
+    """
+
+    image_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: str
+    resize_mode: str
+    crop_pct: float
+    channels: str
+    grey_range: Annotated[tuple[float, float] | None, OMITTED] = None
+    background: Annotated[str | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFacts(JsonRecord):
     """The tensor that a model writes; None in the shape is any number."""
 
@@ -352,7 +373,7 @@ class Manifest(JsonRecord):
     verdict: str
     input: InputFacts
     output: OutputFacts
-    preprocessing: Mapping[str, Any]
+    preprocessing: Mapping[str, object]
     classes: tuple[str, ...]
     positive: str | None
     threshold: float | None
@@ -374,6 +395,15 @@ class Manifest(JsonRecord):
     created_on: Annotated[str | None, OMITTED] = None
     repair: Annotated[Repair | None, OMITTED] = None
     acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
+
+    @property
+    def pixels(self) -> PreprocessFacts:
+        """What ``preprocessing`` says.
+
+        Raises:
+            RunFolderError: naming what is missing, or is something else than it should be.
+        """
+        return PreprocessFacts.from_json(self.preprocessing)
 
     @property
     def refer(self) -> tuple[float, float] | None:

@@ -87,6 +87,28 @@ class PredictResult(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(JsonRecord):
+    """Why a request to a server was not answered, or not all of it: its HTTP status, and that in words."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedAnswer(JsonRecord):
+    """What a server says to a request for predictions.
+
+    Attributes:
+        rows: of the images, in order.
+        error: why some or all of them were not judged; None where all were.
+    """
+
+    schema_version: int = 1  # 1: first
+    rows: tuple[Prediction, ...] = ()
+    error: Annotated[Refusal | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeResult(JsonRecord):
     """What `edgenas serve` answers once it has been stopped.
 

@@ -58,11 +58,11 @@ def _cells(row: BenchedRow, result: BenchResult) -> list[Text | str]:
     ]
 
 
-def _percentile(found: Percentile | None) -> str:
+def _percentile(percentile: Percentile | None) -> str:
     """Milliseconds; in brackets where the calls are too few to say it of others."""
-    if found is None:
+    if percentile is None:
         return "–"
-    return f"{found.ms:.3g}" if found.upper_ms is not None else f"({found.ms:.3g})"
+    return f"{percentile.ms:.3g}" if percentile.upper_ms is not None else f"({percentile.ms:.3g})"
 
 
 def _calls(result: BenchResult) -> str:

@@ -56,10 +56,10 @@ def milliseconds(value: float | None) -> str:
 def minute(date: str) -> str:
     """A date of a file for reading, in UTC; as it stands where it is none."""
     try:
-        found = datetime.fromisoformat(date)
+        moment = datetime.fromisoformat(date)
     except ValueError:
         return date
-    return (found.astimezone(UTC) if found.tzinfo is not None else found).strftime("%Y-%m-%d %H:%M UTC")
+    return (moment.astimezone(UTC) if moment.tzinfo is not None else moment).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:

@@ -87,8 +87,8 @@ def _parity(net: ComparedNet) -> Text:
 def _sensitivities(result: CompareResult) -> Table:
     """One row a net: what it finds of the positive class, and what it takes for it."""
     positive = result.nets[0].metrics.positive or ""
-    found = result.nets[0].metrics.sensitivity[positive].n
-    title = f"{positive}, the class that must not be missed: {found:,} images, each net at its own threshold"
+    num_positives = result.nets[0].metrics.sensitivity[positive].n
+    title = f"{positive}, the class that must not be missed: {num_positives:,} images, each net at its own threshold"
     rows = _table("on test", ">sensitivity %", ">false alarms %", ">searched ahead by", title=title)
     for net in result.nets:
         cells = (interval(net.metrics.sensitivity[positive]), interval(net.false_alarms), interval(net.sensitivity_difference))

@@ -46,9 +46,9 @@ def _found(result: DemoResult, compared: CompareResult) -> Iterator[RenderableTy
     """Nets side by side, then a sentence for every rival."""
     images = compared.nets[0].metrics.n
     positive = compared.nets[0].metrics.positive
-    found = [f">{positive}\nfound %"] if positive is not None else []
+    of_positive = [f">{positive}\nfound %"] if positive is not None else []
     rows = table(
-        "net", ">ms", ">right %", *found, ">searched\nahead by", title=f"{images:,} test images, 95 % intervals", names=NAMES
+        "net", ">ms", ">right %", *of_positive, ">searched\nahead by", title=f"{images:,} test images, 95 % intervals", names=NAMES
     )
     for net in compared.nets:
         late = " !" if net.fits is False else ""

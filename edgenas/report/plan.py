@@ -65,14 +65,14 @@ def _words(name: str) -> str:
 
 def _together(nets: Mapping[str, PlannedNet]) -> list[tuple[str, PlannedNet]]:
     """Every net once, with all that it is."""
-    found: list[tuple[str, PlannedNet]] = []
+    together: list[tuple[str, PlannedNet]] = []
     for name, net in nets.items():
-        place = next((place for place, (_, other) in enumerate(found) if other == net), None)
+        place = next((place for place, (_, other) in enumerate(together) if other == net), None)
         if place is None:
-            found.append((_words(name), net))
+            together.append((_words(name), net))
         else:
-            found[place] = (f"{found[place][0]}, {_words(name)}", net)
-    return found
+            together[place] = (f"{together[place][0]}, {_words(name)}", net)
+    return together
 
 
 def _nets(fitting: FittingNets) -> Table:

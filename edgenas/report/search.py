@@ -91,8 +91,8 @@ def _finalists(result: SearchResult) -> Table:
     columns = [">alone % [95 %]", ">ep."] if proven else [">confirm % [95 %]"]
     all_measured = all(candidate.latency_ms_measured is not None for candidate in result.finalists)
     predicted = [] if all_measured else [">pred.\nms"]  # the table has to fit 80 columns
-    found = [">found"] if result.positive is not None else []
-    headings = ("", ">params", ">MACs", *predicted, ">meas.\nms", *found, ">sel.\n%" if proven else ">select %", *columns)
+    of_positive = [">found"] if result.positive is not None else []
+    headings = ("", ">params", ">MACs", *predicted, ">meas.\nms", *of_positive, ">sel.\n%" if proven else ">select %", *columns)
     rows = table(*headings, title="Finalists; on select with inherited weights" if proven else "Finalists")
     for position, candidate in enumerate(result.finalists, 1):
         mark = "→" if result.winner is not None and candidate.arch == result.winner.arch else " "
@@ -104,7 +104,7 @@ def _finalists(result: SearchResult) -> Table:
             count(candidate.macs),
             *(_without_unit(candidate.latency_ms_predicted) for _ in predicted),
             _without_unit(candidate.latency_ms_measured),
-            *(_found(candidate, str(result.positive)) for _ in found),
+            *(_found(candidate, str(result.positive)) for _ in of_positive),
             numeral(candidate.top1),
             *(alone if proven else [interval(candidate.top1_confirm)]),
         )

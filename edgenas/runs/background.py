@@ -31,11 +31,11 @@ def watched(
     results: list[Part] = []
     done = 0
     while True:
-        found = yield from _in_thread(partial(_next, parts), label, done, total)
-        if not found:
+        part = yield from _in_thread(partial(_next, parts), label, done, total)
+        if not part:
             return results
-        results += found
-        done += count(found[0])
+        results += part
+        done += count(part[0])
         yield Progress(label, done, total)
 
 

@@ -169,7 +169,7 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
     return value
 
 
-def write_sealed(path: Path, kind: str, value: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, kind: str, value: Mapping[str, object]) -> None:
     """Write a JSON object atomically, with what it is as first key ``kind`` and the hash of its content as last, ``sha256``."""
     write_json(path, sealed(kind, jsonable(value)))
 

@@ -26,7 +26,7 @@ class Journal:
         RunFolderError: naming the file and line that cannot be used.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, object]) -> None:
         self.path = path
         try:
             self._lines = JournalFile(path, jsonable(identity))

@@ -111,9 +111,9 @@ def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> NDAr
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"{name} has an unknown version {version}")
-    found, is_fortran, dtype = read(packed)
-    if dtype != np.float32 or tuple(found) != shape or is_fortran:
-        raise ValueError(f"{name} is {dtype} of shape {tuple(found)}, expected float32 of shape {shape}"[:200])
+    said, is_fortran, dtype = read(packed)
+    if dtype != np.float32 or tuple(said) != shape or is_fortran:
+        raise ValueError(f"{name} is {dtype} of shape {tuple(said)}, expected float32 of shape {shape}"[:200])
     rest = packed.read()
     if len(rest) != num_bytes:
         raise ValueError(f"{name} has {len(rest)} bytes, expected {num_bytes}")

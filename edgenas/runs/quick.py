@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edgenas.runs.files import read_sealed, sha256_file, write_sealed
@@ -41,6 +42,19 @@ _KIND, _FILE, _VERSION = "list of quick stages", "quick.json", 1  # 1: first
 _SEPARATE = ("compare", "fidelity")  # what no later stage rests on
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """That a quick run was at work on a stage.
+
+    Attributes:
+        before: hash of what was there; None where nothing was.
+        after: of what the quick run left; None while it runs, and of one that was killed.
+    """
+
+    before: str | None
+    after: str | None = None
+
+
 def quick_overrides(quick: bool) -> tuple[str, ...]:
     """What ``--set`` would have to say for a quick run, in front of what it says; nothing where it is not quick."""
     return tuple(f"{key}={value}" for key, value in QUICK.items()) if quick else ()
@@ -58,7 +72,7 @@ def remembering(run: RunFolder | None, command: str, *, quick: bool) -> Iterator
         return
     marks, before = _marks(run), _hash(run, command)
     if quick:
-        _write(run, marks | {command: {"before": before, "after": None}})
+        _write(run, marks | {command: _Mark(before)})
     elif command in marks:
         _settle(run, marks, command)
     yield
@@ -97,14 +111,12 @@ def _order(item: tuple[str, object]) -> int:
     return QUICK_STAGES.index(item[0]) if item[0] in QUICK_STAGES else len(QUICK_STAGES)
 
 
-def _settle(
-    run: RunFolder, marks: dict[str, dict[str, str | None]], command: str, *, kept: dict[str, str | None] | None = None
-) -> None:
+def _settle(run: RunFolder, marks: dict[str, _Mark], command: str, *, kept: _Mark | None = None) -> None:
     """Bind a mark to what its command left; without anything new of it, the mark of before stays, or there is none."""
     mark, after = marks[command], _hash(run, command)
-    if mark["after"] is None:
-        if after is not None and after != mark["before"]:
-            marks[command] = {**mark, "after": after}
+    if mark.after is None:
+        if after is not None and after != mark.before:
+            marks[command] = replace(mark, after=after)
         elif kept is not None:
             marks[command] = kept
         else:
@@ -112,12 +124,12 @@ def _settle(
         _write(run, marks)
 
 
-def _holds(run: RunFolder, stage: str, mark: dict[str, str | None]) -> bool:
+def _holds(run: RunFolder, stage: str, mark: _Mark) -> bool:
     """Whether what a stage left is still what a quick run left; of one that was killed, whatever it may have left."""
     there = _hash(run, stage)
     if there is None:
         return False
-    return there != mark["before"] if mark["after"] is None else there == mark["after"]
+    return there != mark.before if mark.after is None else there == mark.after
 
 
 def _hash(run: RunFolder, stage: str) -> str | None:
@@ -129,12 +141,12 @@ def _path(run: RunFolder) -> Path:
     return run.path / _FILE
 
 
-def _marks(run: RunFolder) -> dict[str, dict[str, str | None]]:
+def _marks(run: RunFolder) -> dict[str, _Mark]:
     if not _path(run).is_file():
         return {}
     stored = read_sealed(_path(run), _KIND, schema_version=_VERSION).get("stages", {})
-    return {str(name): {"before": mark.get("before"), "after": mark.get("after")} for name, mark in stored.items()}
+    return {str(name): _Mark(mark.get("before"), mark.get("after")) for name, mark in stored.items()}
 
 
-def _write(run: RunFolder, marks: Mapping[str, Mapping[str, str | None]]) -> None:
-    write_sealed(_path(run), _KIND, {"schema_version": _VERSION, "stages": dict(marks)})
+def _write(run: RunFolder, marks: Mapping[str, _Mark]) -> None:
+    write_sealed(_path(run), _KIND, {"schema_version": _VERSION, "stages": {name: asdict(mark) for name, mark in marks.items()}})

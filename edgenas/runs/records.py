@@ -20,7 +20,7 @@ class Progress:
     label: str
     done: int
     total: int
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
     unit: str = ""
 
 

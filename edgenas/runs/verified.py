@@ -40,6 +40,6 @@ def _hashes(run: RunFolder) -> list[str]:
     """What is written down; nothing of a damaged list, which the next one replaces."""
     path = run.path / _FILE
     with suppress(EdgeNASError):
-        found = read_sealed(path, _KIND, schema_version=_VERSION).get("manifests", []) if path.is_file() else []
-        return [str(each) for each in found] if isinstance(found, list) else []
+        stored = read_sealed(path, _KIND, schema_version=_VERSION).get("manifests", []) if path.is_file() else []
+        return [str(each) for each in stored] if isinstance(stored, list) else []
     return []

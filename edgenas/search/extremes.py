@@ -29,7 +29,7 @@ def best_within(
     space: SearchSpace,
     limits: Sequence[CostConstraint],
     magnitudes: Sequence[Magnitude],
-    found: Feasibility,
+    surveyed: Feasibility,
     rng: np.random.Generator,
 ) -> NDArray[np.int16] | None:
     """The row that meets all limits and is largest in the first magnitude, of equal ones in the next, and so on.
@@ -38,16 +38,16 @@ def best_within(
         space: of the rows.
         limits: on costs.
         magnitudes: of whole matrices of genes; most important first.
-        found: the survey of these limits.
+        surveyed: the survey of these limits.
         rng: of the evolution; an exact answer needs none.
 
     Returns:
         Shape (genes,); None if no row is known that meets the limits.
     """
-    feasible_AG = found.genes_AG[found.feasible_A]
-    if found.is_exact:
+    feasible_AG = surveyed.genes_AG[surveyed.feasible_A]
+    if surveyed.is_exact:
         return _ranked(feasible_AG, magnitudes)[0] if len(feasible_AG) else None
-    start_AG = _start(space, limits, magnitudes, found, rng)
+    start_AG = _start(space, limits, magnitudes, surveyed, rng)
     if len(start_AG) == 0:
         return None
     elite_AG = _evolved(space, limits, magnitudes, start_AG, rng)
@@ -66,11 +66,11 @@ def _start(
     space: SearchSpace,
     limits: Sequence[CostConstraint],
     magnitudes: Sequence[Magnitude],
-    found: Feasibility,
+    surveyed: Feasibility,
     rng: np.random.Generator,
 ) -> Genes:
-    feasible_AG = _ranked(found.genes_AG[found.feasible_A], magnitudes)[:POPULATION]
-    rest_AG = found.genes_AG[~found.feasible_A]
+    feasible_AG = _ranked(surveyed.genes_AG[surveyed.feasible_A], magnitudes)[:POPULATION]
+    rest_AG = surveyed.genes_AG[~surveyed.feasible_A]
     nearest = np.argsort(total_violation(limits, rest_AG), kind="stable")[:REPAIRED]
     return unique_rows(np.concatenate([feasible_AG, repair(space, rest_AG[nearest], limits, rng)]))
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from edgenas.costs import CostModel, Factor
-from edgenas.costs.memory import Memory
+from edgenas.costs.memory import MemoryCost
 from edgenas.search.constraints import CostConstraint, LowerLimit, UpperLimit, total_violation
 from edgenas.search.diagrams import Diagram, build_diagram
 from edgenas.search.programme import Programme, build_programme
@@ -161,38 +161,38 @@ def extreme_rows(space: SearchSpace, constraints: Sequence[CostConstraint]) -> G
 
 def bands(constraints: Sequence[CostConstraint]) -> list[Band]:
     """Limits on sums of tables, those on the same cost together."""
-    found: list[Band] = []
+    result: list[Band] = []
     for limit in constraints:
-        if isinstance(limit, UpperLimit) and isinstance(limit.cost, Memory):
+        if isinstance(limit, UpperLimit) and isinstance(limit.cost, MemoryCost):
             model, most = limit.cost.necessary(limit.limit)
-            found.append(Band((limit.name,), model, -np.inf, most, is_whole=False))
+            result.append(Band((limit.name,), model, -np.inf, most, is_whole=False))
             continue
         if not isinstance(limit, (UpperLimit, LowerLimit)) or not isinstance(limit.cost, CostModel) or not limit.cost.scale > 0:
             continue
         ends = (-np.inf, limit.limit) if isinstance(limit, UpperLimit) else (limit.limit, np.inf)
-        same = next((band for band in found if band.is_whole and _is_same(band.model, limit.cost)), None)
+        same = next((band for band in result if band.is_whole and _is_same(band.model, limit.cost)), None)
         if same is None:
-            found.append(Band((limit.name,), limit.cost, *ends))
+            result.append(Band((limit.name,), limit.cost, *ends))
         else:
             both = Band((*same.names, limit.name), same.model, max(same.low, ends[0]), min(same.high, ends[1]))
-            found[found.index(same)] = both
-    return found
+            result[result.index(same)] = both
+    return result
 
 
-def _together(found: Sequence[Band]) -> Band:
+def _together(others: Sequence[Band]) -> Band:
     """What limits on several costs need together: the sum of the costs in shares of their limits, lower limits counted negatively.
 
     Where limits pull in opposite directions, such as few parameters and many MACs, this leaves far less than each of them.
     """
     factors: list[Factor] = []
     offset = high = 0.0
-    for band in found:
+    for band in others:
         upper, lower = (1 / end if 0 < end < np.inf else 0.0 for end in (band.high, band.low))
         weight, high = upper - lower, high + (upper > 0) - (lower > 0)
         factors += [Factor(factor.genes, factor.table * (weight * band.model.scale)) for factor in band.model.factors]
         offset += weight * band.model.offset
     model = CostModel("limits", "", tuple(factors), offset=offset)
-    return Band(tuple(name for band in found for name in band.names), model, -np.inf, high, is_whole=False)
+    return Band(tuple(name for band in others for name in band.names), model, -np.inf, high, is_whole=False)
 
 
 def _is_same(one: CostModel, other: CostModel) -> bool:

@@ -38,6 +38,10 @@ class Proof:
     low_floors: tuple[str, ...] = ()
     losses: tuple[float, ...] = ()
 
+    def after(self, first: Proof) -> Proof:
+        """The same with what an earlier rung showed first."""
+        return replace(self, first_top1=first.first_top1, first_log_likelihood=first.first_log_likelihood)
+
     @property
     def row(self) -> ProofRow:
         """For the net's row."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgenas.search.base import Candidate, Evaluator
 from edgenas.search.constraints import MetricConstraint
 from edgenas.search.objectives import DEFAULT, Objective, losses_of
-from edgenas.search.racing import Raced, Seen, judging, least_violation
+from edgenas.search.racing import Raced, SeenPredictions, judging, least_violation
 from edgenas.spaces import Genes
 
 
@@ -36,17 +36,17 @@ class Judge:
         if len(genes_AG) == 0:
             return []
         if not isinstance(self.evaluate, Raced):
-            seen = [Seen(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(self.labels_N)))]
+            seen = [SeenPredictions(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(self.labels_N)))]
             return self._candidates(genes_AG, seen, generation, origin)
         seen = self.evaluate.run(genes_AG, self.labels_N, self.floors)
         candidates = self._candidates(genes_AG, seen, generation, origin)
         self.evaluate.finished(candidates, self.labels_N)
         return candidates
 
-    def _candidates(self, genes_AG: Genes, seen: Sequence[Seen], generation: int, origin: str) -> list[Candidate]:
+    def _candidates(self, genes_AG: Genes, seen: Sequence[SeenPredictions], generation: int, origin: str) -> list[Candidate]:
         return [self._candidate(row_G, shown, generation, origin) for row_G, shown in zip(genes_AG, seen, strict=True)]
 
-    def _candidate(self, row_G: Genes, shown: Seen, generation: int, origin: str) -> Candidate:
+    def _candidate(self, row_G: Genes, shown: SeenPredictions, generation: int, origin: str) -> Candidate:
         """A net by what it has shown; of one that was dropped only the violations that are certain count."""
         if not np.isfinite(shown.probabilities_MC).all():
             raise ValueError("a net's probabilities are not all finite numbers")

@@ -113,14 +113,14 @@ def _parsed(text: str) -> Limit | str:
     parts = _LIMIT.fullmatch(text)
     if parts is None:
         return EXAMPLE
-    kind, subject, relation = parts["kind"], parts["subject"] or "", parts["relation"]
+    kind, subject, relation, number = parts.group("kind", "subject", "relation", "number")
     if relation not in ("<=", ">="):
         return f"{relation} is no relation of a limit: <= is at most, >= is at least"
-    value = _number(parts["number"], with_unit=kind not in WITHOUT_UNIT)
+    value = _number(number, with_unit=kind not in WITHOUT_UNIT)
     if value is None:
         units = " with K, M or G" if kind not in WITHOUT_UNIT else ""
-        return f"{parts['number']!r} is no number{units}"
-    limit = Limit(kind, subject.strip(), cast(Relation, relation), value)
+        return f"{number!r} is no number{units}"
+    limit = Limit(kind, (subject or "").strip(), cast(Relation, relation), value)
     problem = wrong(limit)
     return limit if problem is None else problem
 
@@ -128,7 +128,8 @@ def _parsed(text: str) -> Limit | str:
 def _number(text: str, *, with_unit: bool) -> float | None:
     """A number such as ``5``, ``1.5M`` or ``500_000``, whole where it is; None if it is none."""
     parts = _NUMBER.fullmatch(text)
-    if parts is None or (parts["unit"] and not with_unit):
+    digits, unit = ("", "") if parts is None else parts.group("digits", "unit")
+    if parts is None or (unit and not with_unit):
         return None
-    value = float(parts["digits"]) * UNITS.get(parts["unit"].lower(), 1)
+    value = float(digits) * UNITS.get(unit.lower(), 1)
     return round(value) if with_unit and math.isfinite(value) and value == round(value) else value

@@ -155,7 +155,8 @@ def _parsed(text: str, maximize: bool) -> Goal | str:
     parts = _GOAL.fullmatch(text)
     if parts is None:
         return EXAMPLE
-    kind, subject = parts["kind"], (parts["inner"] or parts["after"] or "").strip()
+    kind, inner, after = parts.group("kind", "inner", "after")
+    subject = (inner or after or "").strip()
     if kind not in (ACCURACY, SENSITIVITY, LATENCY) and kind not in QUANTITIES:
         known = (ACCURACY, SENSITIVITY, LATENCY, *QUANTITIES)
         return f"{kind!r} is nothing that can be made large or small; {choices(kind, known)}"

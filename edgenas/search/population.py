@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs import CostModel, decompose, shape_models
+from edgenas.costs import CostModels, decompose, shape_models
 from edgenas.search.constraints import CostConstraint, total_violation
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Feasibility
@@ -23,10 +23,10 @@ CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
 
 def first_population(
     space: SearchSpace,
-    costs: Mapping[str, CostModel],
+    costs: CostModels,
     limits: Sequence[CostConstraint],
     hand_AG: Genes,
-    found: Feasibility,
+    surveyed: Feasibility,
     *,
     population: int,
     seed: int,
@@ -40,7 +40,7 @@ def first_population(
         limits: that all of them meet.
         hand_AG: rows of hand-designed nets; where there are more than have room, some of all over the list are taken, which goes by
             kinds and sides of images.
-        found: by `survey`.
+        surveyed: by `survey`.
         population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter.
         seed: of the draws.
     """
@@ -49,12 +49,12 @@ def first_population(
         return np.asarray(total_violation(limits, genes_AG) == 0)
 
     hand_AG = _some_of(hand_AG[is_allowed(hand_AG)], population // 2)
-    depth = shape_models(decompose(space, space.default_task))["depth"]
-    cost = costs.get("latency_ms", costs["macs"])
-    left = feasible_set(space, limits) if found.counted is not None else None
+    depth = shape_models(decompose(space, space.default_task)).depth
+    cost = costs.latency_or_macs
+    left = feasible_set(space, limits) if surveyed.counted is not None else None
     known_AG = None if left is None else left.distinct(KNOWN, np.random.default_rng(seed))
     pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed, known_AG=known_AG)
-    largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
+    largest_AG = _of_most_capacity(space, costs, limits, surveyed, np.random.default_rng(seed))[: population // 4]
     spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
     return {HAND: hand_AG, "capacity": largest_AG, EVEN: spread_AG}
 
@@ -68,19 +68,19 @@ def _some_of(rows_AG: Genes, num: int) -> Genes:
 
 def _of_most_capacity(
     space: SearchSpace,
-    costs: Mapping[str, CostModel],
+    costs: CostModels,
     limits: Sequence[CostConstraint],
-    found: Feasibility,
+    surveyed: Feasibility,
     rng: np.random.Generator,
 ) -> Genes:
     """Distinct nets within the limits that have most MACs, most parameters, and most of both at several weights."""
-    params, macs = costs["params"], costs["macs"]
+    params, macs = costs.params, costs.macs
     rows = []
     for share in CAPACITY_WEIGHTS:
 
         def both(genes_AG: Genes, share: float = share) -> NDArray[np.float64]:
             return np.asarray(share * np.log(params(genes_AG)) + (1 - share) * np.log(macs(genes_AG)))
 
-        row_G = best_within(space, limits, [both], found, rng)
+        row_G = best_within(space, limits, [both], surveyed, rng)
         rows += [row_G] if row_G is not None else []
     return unique_rows(np.array(rows, dtype=np.int16).reshape(-1, space.num_genes))

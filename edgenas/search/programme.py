@@ -26,7 +26,7 @@ ROUNDED = 1e-12  # of a cost that sums of floats may be off
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class BinSteps:
     """How costs become bins.
 
     Attributes:
@@ -124,7 +124,7 @@ def build_programme(diagram: Diagram, low: float, high: float) -> Programme | No
     return _counted(diagram, _steps(diagram, 1.0, max(low, least - slack), min(high, most + slack)))
 
 
-def _steps(diagram: Diagram, sign: float, low: float, high: float) -> Steps:
+def _steps(diagram: Diagram, sign: float, low: float, high: float) -> BinSteps:
     """Bins of ``sign`` times the cost, from the least sum that a row could have to ``high``."""
     lowest = [float((sign * layer.cost_SO)[layer.allowed].min()) for layer in diagram.layers]
     rises = [sign * layer.cost_SO - least for layer, least in zip(diagram.layers, lowest, strict=True)]
@@ -140,7 +140,7 @@ def _steps(diagram: Diagram, sign: float, low: float, high: float) -> Steps:
     below, above = errors_LE.sum(axis=0)
     first = max(0, math.ceil((low - base) / size + below - SLACK))
     last = math.floor((high - base) / size + above + SLACK)
-    return Steps(tuple(shifts), first, last, is_exact=not errors_LE.any())
+    return BinSteps(tuple(shifts), first, last, is_exact=not errors_LE.any())
 
 
 def _bin_size(diagram: Diagram, rises: Sequence[NDArray[np.float64]], span: float) -> float:
@@ -154,7 +154,7 @@ def _bin_size(diagram: Diagram, rises: Sequence[NDArray[np.float64]], span: floa
     return max(span, np.finfo(np.float64).tiny) / most
 
 
-def _counted(diagram: Diagram, steps: Steps) -> Programme | None:
+def _counted(diagram: Diagram, steps: BinSteps) -> Programme | None:
     """The programme, its layers from the last to the first."""
     num_bins = steps.last + 1
     moves = [np.minimum(shift_SO, num_bins) for shift_SO in steps.shifts]

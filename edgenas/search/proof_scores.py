@@ -76,10 +76,10 @@ def noise_of(log_AN: NDArray[np.float64]) -> float:
     return mean_variance / float(log_AN.shape[1])
 
 
-def words(found: Fidelity, epochs: int) -> str:
+def words(known: Fidelity, epochs: int) -> str:
     """What the fidelity says, for a reader."""
-    shown = ", ".join(f"{name} {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]" for name, tau in found.tau.items())
-    return f"Kendall's tau with {found.num_nets} nets trained alone for {epochs} epochs: {shown}"
+    shown = ", ".join(f"{name} {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]" for name, tau in known.tau.items())
+    return f"Kendall's tau with {known.num_nets} nets trained alone for {epochs} epochs: {shown}"
 
 
 def num_left(num: int) -> int:
@@ -141,7 +141,11 @@ def expected(finalists: Sequence[Finalist], log_AN: NDArray[np.float64]) -> Scor
     """A score for nets that were not trained: the ranker's, where it ranks the trained ones better than MACs, else their MACs."""
     alone_A = log_AN.mean(axis=1)
     ranker = fit_ranker(features_of(finalists), alone_A)
-    by_macs = rankings_of(finalists)["macs"]
-    if kendall_tau(ranker.held_out_A, alone_A).value > kendall_tau(by_macs, alone_A).value:
+    if kendall_tau(ranker.held_out_A, alone_A).value > kendall_tau(_by_macs(finalists), alone_A).value:
         return lambda others: ranker(features_of(others))
-    return lambda others: rankings_of(others)["macs"]
+    return _by_macs
+
+
+def _by_macs(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
+    """The ranking by multiply-accumulates, as a score."""
+    return rankings_of(finalists)["macs"]

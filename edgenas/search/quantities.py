@@ -24,27 +24,27 @@ Quantity = Callable[[SearchSpace, Task], Cost]
 
 def params(space: SearchSpace, task: Task) -> Cost:
     """Parameters of the extracted net."""
-    return cost_models(space, task)["params"]
+    return cost_models(space, task).params
 
 
 def macs(space: SearchSpace, task: Task) -> Cost:
     """Multiply-accumulates that the extracted net runs."""
-    return cost_models(space, task)["macs"]
+    return cost_models(space, task).macs
 
 
 def reference_macs(space: SearchSpace, task: Task) -> Cost:
     """Multiply-accumulates in the literature's convention."""
-    return cost_models(space, task)["reference_macs"]
+    return cost_models(space, task).reference_macs
 
 
 def depth(space: SearchSpace, task: Task) -> Cost:
     """Blocks."""
-    return shape_models(decompose(space, task))["depth"]
+    return shape_models(decompose(space, task)).depth
 
 
 def memory_mb(space: SearchSpace, task: Task) -> Cost:
     """Weights and the largest tensor of one image in fp32, in 10^6 bytes: `edgenas.costs.memory`."""
-    return memory(decompose(space, task), cost_models(space, task)["params"], partial(largest_tensor, space))
+    return memory(decompose(space, task), cost_models(space, task).params, partial(largest_tensor, space))
 
 
 QUANTITIES: Registry[Quantity] = Registry(

@@ -34,7 +34,7 @@ ACCURACY = "accuracy"  # what a net is dropped for, if it is no floor
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenPredictions:
     """What a net has shown.
 
     Attributes:
@@ -98,11 +98,11 @@ class Raced:
         """As `Evaluator`."""
         return self.evaluate(genes_AG, image_indices)
 
-    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[Seen]:
+    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[SeenPredictions]:
         """Race nets, side by side, against the rival of before; each that is left has seen all images."""
         looks = looks_at(len(labels_N))
         if self._num_whole < max(self.keep, NUM_KNOWN[0]) or len(looks) == 1:
-            return [Seen(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(labels_N)))]
+            return [SeenPredictions(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(labels_N)))]
         order_N, rival, known = racing_order(labels_N, self.order), self._best[self.keep - 1], self._known_nets()
         level = self.error / (len(looks) - 1)
         shown: list[list[NDArray[np.float16]]] = [[] for _ in genes_AG]
@@ -162,11 +162,11 @@ def _certain_miss(
     return max(least, key=lambda name: least[name]) if sum(least.values()) > rival.shortfall else None
 
 
-def _shown(p_MC: NDArray[np.float16], order_N: NDArray[np.int64], lost: _Lost | None) -> Seen:
+def _shown(p_MC: NDArray[np.float16], order_N: NDArray[np.int64], lost: _Lost | None) -> SeenPredictions:
     """Predictions in the order of a race; ``lost`` says after how many images and why."""
     if lost is None:
-        return Seen(p_MC[np.argsort(order_N)])
-    return Seen(p_MC, order_N[: lost.seen], lost.reason, lost.expected.value)
+        return SeenPredictions(p_MC[np.argsort(order_N)])
+    return SeenPredictions(p_MC, order_N[: lost.seen], lost.reason, lost.expected.value)
 
 
 def looks_at(num_images: int) -> tuple[int, ...]:

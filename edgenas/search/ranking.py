@@ -63,6 +63,10 @@ class Fidelity:
     band: tuple[float, float] | None
     num_band: int
 
+    def is_better(self, ranking: str, *, than: str) -> bool:
+        """Whether one ranking agrees better than another over all nets."""
+        return self.tau[ranking].value > self.tau[than].value
+
 
 def fidelity(
     alone_A: NDArray[np.float64],

@@ -104,14 +104,14 @@ def _nearest_with(
 
 
 def _mended(
-    space: SearchSpace, constraints: Sequence[CostConstraint], found: Feasibility, rng: np.random.Generator
+    space: SearchSpace, constraints: Sequence[CostConstraint], surveyed: Feasibility, rng: np.random.Generator
 ) -> NDArray[np.int16]:
     """Distinct rows that meet limits which no row of a sample meets, shape (archs, genes); none where none is found."""
-    nearest = np.argsort(total_violation(constraints, found.genes_AG), kind="stable")[:MENDED]
-    mended_AG = unique_rows(repair(space, found.genes_AG[nearest], constraints, rng))
+    nearest = np.argsort(total_violation(constraints, surveyed.genes_AG), kind="stable")[:MENDED]
+    mended_AG = unique_rows(repair(space, surveyed.genes_AG[nearest], constraints, rng))
     if len(mended_AG):
         return mended_AG
-    anything = replace(found, feasible_A=np.ones_like(found.feasible_A))
+    anything = replace(surveyed, feasible_A=np.ones_like(surveyed.feasible_A))
     least_G = best_within(space, (), [lambda genes_AG: -total_violation(constraints, genes_AG)], anything, rng)
     assert least_G is not None
     return least_G[None] if total_violation(constraints, least_G[None])[0] == 0 else mended_AG

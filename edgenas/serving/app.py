@@ -7,19 +7,20 @@ import base64
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from importlib.resources import files as package_files
-from typing import Any
+from types import MappingProxyType
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgenas import __version__
+from edgenas.records import Refusal, ServedAnswer
 from edgenas.serving.desk import STOPPING, Desk
 from edgenas.serving.metrics import CONTENT_TYPE
 from edgenas.serving.uploads import RefusedError, uploads_of
 
-SCHEMA_VERSION = 1  # of answers; 1: first
 _BODY = {
     "required": True,
     "content": {
@@ -33,6 +34,7 @@ _BODY = {
     },
 }
 _SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 def build_app(desk: Desk) -> FastAPI:
@@ -49,26 +51,20 @@ def build_app(desk: Desk) -> FastAPI:
     @app.post("/predict", openapi_extra={"requestBody": _BODY})
     async def predict(request: Request) -> Response:
         """What the net says of the images of a form, or of the one that is the body."""
-        began, status, headers = time.perf_counter(), 500, dict(_SECURITY)
+        began, status = time.perf_counter(), 500
         try:
-            with desk.admitted():
-                answer = await desk.ask(await uploads_of(request, desk.limits))
-            status = answer.status
-            content: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "rows": [row.as_json() for row in answer.rows]}
-            if answer.message:
-                content["error"] = {"status": status, "message": answer.message}
-        except RefusedError as error:
-            status = error.status
-            content = {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": status, "message": error.message}}
-            if status == 503:
-                headers["Retry-After"] = "1"
-        except asyncio.CancelledError:
-            if desk.is_open:
-                raise
-            status, content = 503, {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": 503, "message": STOPPING}}
+            response = await _answered(desk, request)
+            status = response.status_code
         finally:
             desk.metrics.request(status, time.perf_counter() - began)
-        return JSONResponse(content, status, headers)
+        return response
+
+    _add_state(app, desk)
+    return app
+
+
+def _add_state(app: FastAPI, desk: Desk) -> None:
+    """What programs ask a server about itself."""
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -90,14 +86,36 @@ def build_app(desk: Desk) -> FastAPI:
         """The artefact's manifest."""
         return JSONResponse(desk.predictor.manifest.as_json(), headers=_SECURITY)
 
-    return app
+
+async def _answered(desk: Desk, request: Request) -> JSONResponse:
+    """What is said to a request for predictions.
+
+    Raises:
+        asyncio.CancelledError: if it is broken off for another reason than that the server is being stopped.
+    """
+    try:
+        with desk.admitted():
+            answer = await desk.ask(await uploads_of(request, desk.limits))
+    except RefusedError as error:
+        return _refusal(error.status, error.message, {"Retry-After": "1"} if error.status == 503 else {})
+    except asyncio.CancelledError:
+        if desk.is_open:
+            raise
+        return _refusal(503, STOPPING)
+    why = Refusal(status=answer.status, message=answer.message) if answer.message else None
+    return JSONResponse(ServedAnswer(rows=tuple(answer.rows), error=why).as_json(), answer.status, _SECURITY)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     """A path or a method that there is not, in the form of all other refusals."""
     assert isinstance(error, HTTPException)
-    content = {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": error.status_code, "message": error.detail}}
-    return JSONResponse(content, error.status_code, {**_SECURITY, **(error.headers or {})})
+    return _refusal(error.status_code, error.detail, error.headers or {})
+
+
+def _refusal(status: int, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> JSONResponse:
+    """An answer without a row."""
+    answer = ServedAnswer(error=Refusal(status=status, message=message))
+    return JSONResponse(answer.as_json(), status, {**_SECURITY, **headers})
 
 
 def _page() -> tuple[str, str]:

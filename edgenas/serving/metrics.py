@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -17,6 +17,7 @@ from prometheus_client import (
 
 from edgenas.records import Deployed, Prediction
 
+NAMESPACE = "edgenas"  # begins every name
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, of when it began
@@ -33,18 +34,20 @@ class Metrics:
 
     def __init__(self, deployed: Deployed, classes: tuple[str, ...], version: str) -> None:
         self.num_requests = self.num_images = self.num_failed = 0
-        self.registry = CollectorRegistry()
-        made: dict[str, Any] = {"registry": self.registry, "namespace": "edgenas"}
-        self._requests = Counter("requests", "Requests for predictions by status.", ["code"], **made)
-        self._images = Counter("images", "Images by class, as decided.", ["decision"], **made)
-        self._referred = Counter("referred_images", "Images that a person is to decide.", **made)
-        self._errors = Counter("image_errors", "Images that could not be read, by status.", ["code"], **made)
-        self._seconds = Histogram("request_seconds", "From the request to its answer.", buckets=BUCKETS, **made)
-        self._model = Histogram("model_seconds", "In the model, of one request's images.", buckets=BUCKETS, **made)
-        self.waiting = Gauge("requests_in_flight", "Requests for predictions that are not answered yet.", **made)
+        registry = self.registry = CollectorRegistry()
+        counter = partial(Counter, namespace=NAMESPACE, registry=registry)
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
+        waiting = "Requests for predictions that are not answered yet."
+        self._requests = counter("requests", "Requests for predictions by status.", ("code",))
+        self._images = counter("images", "Images by class, as decided.", ("decision",))
+        self._referred = counter("referred_images", "Images that a person is to decide.")
+        self._errors = counter("image_errors", "Images that could not be read, by status.", ("code",))
+        self._seconds = histogram("request_seconds", "From the request to its answer.")
+        self._model = histogram("model_seconds", "In the model, of one request's images.")
+        self.waiting = Gauge("requests_in_flight", waiting, namespace=NAMESPACE, registry=registry)
         for name in classes:
             self._images.labels(name)
-        Info("artifact", "What answers.", **made).info(
+        Info("artifact", "What answers.", namespace=NAMESPACE, registry=registry).info(
             {
                 "artifact": deployed.artifact,
                 "file": deployed.file,
@@ -76,5 +79,5 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        found: bytes = generate_latest(self.registry)
-        return found
+        text: bytes = generate_latest(self.registry)
+        return text

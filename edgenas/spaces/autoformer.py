@@ -8,13 +8,14 @@ Source: AutoFormer (Chen et al., ICCV 2021, arXiv:2107.00651), table 1 and the p
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import AutoFormerArch, Readable
 from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, Condition, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
 
@@ -213,7 +214,7 @@ def is_block(component: Hashable) -> bool:
     return isinstance(component, BlockSpec)
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: uniform nets."""
     return uniform_nets(space)
 
@@ -224,10 +225,10 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> AutoF
     Raises:
         ValueError: if the image holds no patch.
     """
-    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, cast(AutoFormerArch, space.to_json(genes_G)))
 
 
-def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> AutoFormerSpec:
+def assemble(geometry: Geometry, task: Task, arch: AutoFormerArch) -> AutoFormerSpec:
     """The net of a readable architecture: embed_dim, and mlp_ratio and num_heads per block; it may lie outside every space."""
     embed, head = frame(geometry, task, arch["embed_dim"])
     blocks = tuple(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Option = int | float | str | tuple[int | float | str, ...]
 Genes = NDArray[np.int16]
 
 PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
-RESOLUTION = "resolution_px"  # the choice that decides which size of image a net reads
+RESOLUTION: Final = "resolution_px"  # the choice that decides which size of image a net reads
 MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
 MAX_PURPOSE = 60  # characters of what a space is for, so that it stands on a line of a terminal beside the name
 PLAIN_NEEDS_IMAGES = (

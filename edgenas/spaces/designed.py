@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from edgenas.spaces.archs import Readable
 from edgenas.spaces.base import Genes, SearchSpace
 from edgenas.spaces.families import family
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search, readable, by the family's rule."""
     return family(space).hand_designed(space)
 

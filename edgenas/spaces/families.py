@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import Protocol
 
 from edgenas.spaces import autoformer, pit, pvt, pvt_elastic, pvt_mobile, vitas
+from edgenas.spaces.archs import Readable
 from edgenas.spaces.base import Genes, SearchSpace, Task
 
 
@@ -38,7 +39,7 @@ class Family(Protocol):
         """Whether a component is one that nets repeat."""
         ...
 
-    def hand_designed(self, space: SearchSpace, /) -> list[dict[str, Any]]:
+    def hand_designed(self, space: SearchSpace, /) -> list[Readable]:
         """What an engineer would write down without a search, readable."""
         ...
 

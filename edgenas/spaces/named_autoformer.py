@@ -6,15 +6,14 @@ Sources: AutoFormer (Chen et al., ICCV 2021, arXiv:2107.00651) and its subnet fi
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgenas.spaces.archs import Readable
 from edgenas.spaces.reported import NamedArch, Reported
 
 IMAGENET = "ImageNet-1k validation, 50,000 images"
 _WITHOUT_POSITIONS = "reported MACs leave out the products with relative positions, or count them at one width"
 
 
-def _arch(embed_dim: int, num_heads: list[int], mlp_ratio: list[float]) -> dict[str, Any]:
+def _arch(embed_dim: int, num_heads: list[int], mlp_ratio: list[float]) -> Readable:
     return {"embed_dim": embed_dim, "mlp_ratio": mlp_ratio, "num_heads": num_heads}
 
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgenas.spaces.archs import MobileBlock, MobileStageArch, Readable
 from edgenas.spaces.base import Option
 from edgenas.spaces.reported import NamedArch, Reported
 
 Bottleneck = tuple[int, int, int]  # kernels before and after the widening, and its factor
 
 
-def _block(bottleneck: Bottleneck, *, heads: int | None) -> dict[str, Any]:
+def _block(bottleneck: Bottleneck, *, heads: int | None) -> MobileBlock:
     """A readable place; ``heads`` of its attention, None where its stage offers none."""
     start, mid, expansion = bottleneck
-    block: dict[str, Any] = {"kernels": {"start": start, "expand": 1, "mid": mid}, "expansion": expansion}
+    block: MobileBlock = {"kernels": {"start": start, "expand": 1, "mid": mid}, "expansion": expansion}
     if heads is not None:
         block["attention"] = {"kind": "mqa" if heads else "none", "num_heads": heads}
     return block
@@ -23,9 +24,9 @@ def _block(bottleneck: Bottleneck, *, heads: int | None) -> dict[str, Any]:
 
 def _stage(
     embed_dim: int, expansion: int, *bottlenecks: Bottleneck, attended: tuple[int, ...] = (), attends: bool = True
-) -> dict[str, Any]:
+) -> MobileStageArch:
     """A readable stage; ``attended`` are the places with four heads of attention, ``attends`` whether it offers any."""
-    stage: dict[str, Any] = {"embed_dim": embed_dim, "expansion": expansion}
+    stage: MobileStageArch = {"embed_dim": embed_dim, "expansion": expansion}
     if bottlenecks:
         stage["blocks"] = [
             _block(bottleneck, heads=4 * (place in attended) if attends else None) for place, bottleneck in enumerate(bottlenecks)
@@ -33,7 +34,7 @@ def _stage(
     return stage
 
 
-def _net(space: str, stages: list[dict[str, Any]], reported: Reported) -> NamedArch:
+def _net(space: str, stages: list[MobileStageArch], reported: Reported) -> NamedArch:
     head = {"neck_dim": 960, "hidden_dim": 1280}
     return NamedArch(space, {"resolution_px": 224, "stem_dim": 32, "stages": stages, "head": head}, reported)
 
@@ -63,9 +64,7 @@ STARNETS: dict[str, StarShape] = {
 }
 
 
-def starnet(
-    shape: StarShape, resolution_px: Option, attends: Sequence[bool], *, stem_stride: Option | None = None
-) -> dict[str, Any]:
+def starnet(shape: StarShape, resolution_px: Option, attends: Sequence[bool], *, stem_stride: Option | None = None) -> Readable:
     """The readable net.
 
     Args:

@@ -11,14 +11,15 @@ cannot be built by their code; ours has one group for each channel of the narrow
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import PitArch, Readable
 from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
 
@@ -247,7 +248,7 @@ def is_block(component: Hashable) -> bool:
     return isinstance(component, BlockSpec)
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: uniform nets."""
     return uniform_nets(space)
 
@@ -258,10 +259,10 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PitSp
     Raises:
         ValueError: if the image holds no patch.
     """
-    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, cast(PitArch, space.to_json(genes_G)))
 
 
-def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PitSpec:
+def assemble(geometry: Geometry, task: Task, arch: PitArch) -> PitSpec:
     """The net of a readable architecture: base_dim, mlp_ratio, num_heads and depths per stage; it may lie outside every space."""
     base, heads = arch["base_dim"], arch["num_heads"]
     stages = []

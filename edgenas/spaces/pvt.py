@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import PvtArch, Readable
 from edgenas.spaces.base import Choice, Option, SearchSpace, Task
 from edgenas.spaces.uniform import STEPS, at_step
 
@@ -214,11 +215,10 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSp
     Raises:
         ValueError: if the image is too small for the strides.
     """
-    arch = space.to_json(genes_G)
-    return assemble(GEOMETRIES[space.base_name], task, arch)
+    return assemble(GEOMETRIES[space.base_name], task, cast(PvtArch, space.to_json(genes_G)))
 
 
-def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec:
+def assemble(geometry: Geometry, task: Task, arch: PvtArch) -> PvtSpec:
     """The net of a readable architecture: pool_size, and depths, qkv_dims and mlp_ratios per stage."""
     grids = geometry.grids(task.image_px)
     if min(grids) < 1:
@@ -248,7 +248,7 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec
     return PvtSpec(task, tuple(stages), head)
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: uniform nets, small to large.
 
     Every stage gets the same step of every list of options, as the PVT family is scaled in its papers.
@@ -270,7 +270,7 @@ def _row(space: SearchSpace, values: Mapping[str, Option]) -> NDArray[np.int16]:
     return np.array([[choice.options.index(values[choice.name]) for choice in space.choices]], dtype=np.int16)
 
 
-def _listed(values: Mapping[str, Option]) -> dict[str, Any]:
+def _listed(values: Mapping[str, Option]) -> Readable:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

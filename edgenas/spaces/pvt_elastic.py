@@ -13,14 +13,15 @@ Source: PVT v2 (Wang et al., CVMJ 2022, arXiv:2106.13797), table 1 for the width
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import ElasticArch, Readable
 from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
 from edgenas.spaces.pvt import (
     BlockSpec,
@@ -192,10 +193,10 @@ def is_block(component: Hashable) -> bool:
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSpec:
     """The net that one row of genes stands for, at the classes and channels of ``task`` and its own resolution."""
-    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, cast(ElasticArch, space.to_json(genes_G)))
 
 
-def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec:
+def assemble(geometry: Geometry, task: Task, arch: ElasticArch) -> PvtSpec:
     """The net of a readable architecture, which may lie outside every space.
 
     Raises:
@@ -217,7 +218,7 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec
     return PvtSpec(replace(task, image_px=resolution_px), tuple(stages), head)
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: PVT v2's pattern, scaled in resolution, depth and width.
 
     Every stage gets the same step of its widths and of its depths, and the reduction that PVT v2 has there: a strided
@@ -230,7 +231,7 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
 
 
-def _uniform(space: SearchSpace, resolution_px: Option, depth: float, width: float) -> dict[str, Any]:
+def _uniform(space: SearchSpace, resolution_px: Option, depth: float, width: float) -> Readable:
     row = []
     for choice in space.choices:
         if choice.name == RESOLUTION:

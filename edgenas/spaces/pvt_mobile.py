@@ -18,13 +18,14 @@ Sources: MobileNetV4 (Qin et al., ECCV 2024, arXiv:2404.10518), section 3 and th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import KernelSides, MobileArch
 from edgenas.spaces.base import RESOLUTION, SearchSpace, Task
 from edgenas.spaces.pvt_mobile_designed import hand_designed
 from edgenas.spaces.pvt_mobile_options import (
@@ -178,9 +179,10 @@ def grids_of(geometry: Geometry, resolution_px: int, stem_stride: int | None = N
     return (resolution_px, *geometry.grids(resolution_px, stem_stride))
 
 
-def kernels_of(readable: Mapping[str, int]) -> Kernels:
+def kernels_of(readable: KernelSides) -> Kernels:
     """Kernels as a spec has them."""
-    return tuple(readable[name] for name in ("start", "expand", "mid", "star") if name in readable)
+    sides = readable["start"], readable["expand"], readable["mid"]
+    return (*sides, readable["star"]) if "star" in readable else sides
 
 
 def stem_spec(geometry: Geometry, grids: Grids, *, in_channels: int, embed_dim: int) -> Stem:
@@ -239,10 +241,10 @@ def is_block(component: Hashable) -> bool:
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> MobileSpec:
     """The net that one row of genes stands for, at the classes and channels of ``task`` and its own resolution."""
-    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, cast(MobileArch, space.to_json(genes_G)))
 
 
-def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileSpec:
+def assemble(geometry: Geometry, task: Task, arch: MobileArch) -> MobileSpec:
     """The net of a readable architecture, which may lie outside every space.
 
     Raises:

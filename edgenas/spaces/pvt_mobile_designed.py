@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.errors import ArchError
+from edgenas.spaces.archs import Readable
 from edgenas.spaces.base import RESOLUTION, Option, SearchSpace
 from edgenas.spaces.named_pvt_mobile import STARNETS, starnet
 from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, STEM_STRIDE, Kernels
@@ -18,7 +19,7 @@ INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as 
 STAR = (0, 0, 0, 7)  # of a star block as StarNet has it
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: one kind of block everywhere, scaled in resolution, depth and width.
 
     The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones, plain
@@ -36,7 +37,7 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
 
 
-def _starnets(space: SearchSpace, choices: Mapping[str, tuple[Option, ...]]) -> Iterator[dict[str, Any]]:
+def _starnets(space: SearchSpace, choices: Mapping[str, tuple[Option, ...]]) -> Iterator[Readable]:
     """StarNet's nets that the space has, at every resolution, with every stride of the stem."""
     for shape, resolution_px, stride in product(STARNETS.values(), choices[RESOLUTION], choices.get(STEM_STRIDE, (None,))):
         attends = [f"stages[{stage}].blocks[0].attention" in choices for stage in range(len(shape.depths))]
@@ -46,7 +47,7 @@ def _starnets(space: SearchSpace, choices: Mapping[str, tuple[Option, ...]]) -> 
             continue
 
 
-def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
+def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> Readable:
     row = []
     for choice in space.choices:
         if choice.name == RESOLUTION:
@@ -63,7 +64,7 @@ def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth:
     return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
 
 
-def _pairs(space: SearchSpace, width: Any) -> dict[str, Any]:
+def _pairs(space: SearchSpace, width: Any) -> Readable:
     """Two plain convolutions on every grid, the later of which strides; the first of each further pair doubles the channels.
 
     Widths that are not offered become the nearest that are.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
 
@@ -77,7 +78,7 @@ class StageOptions:
     attentions: tuple[Attention, ...] = ()
 
 
-STEM_STRIDE = "stem_stride"  # the choice of the stem's stride, in spaces that leave it open
+STEM_STRIDE: Final = "stem_stride"  # the choice of the stem's stride, in spaces that leave it open
 _STAR = Geometry(tuple(StageGeometry(PLAIN) for _ in range(4)), head_dim=16, star=True)
 _MEDIUM = (
     StageGeometry((0, 3, 0)),

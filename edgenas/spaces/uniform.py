@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any
 
 import numpy as np
 
+from edgenas.spaces.archs import Readable
 from edgenas.spaces.base import SearchSpace
 from edgenas.spaces.rows import unique_rows
 
@@ -19,7 +19,7 @@ def at_step(step: float, num_options: int) -> int:
     return math.floor(step * (num_options - 1) + 0.5)
 
 
-def uniform_nets(space: SearchSpace) -> list[dict[str, Any]]:
+def uniform_nets(space: SearchSpace) -> list[Readable]:
     """Small, middle and large depths with small, middle and large everything else; each choice at the same step of its options."""
     is_depth = [bool(choice.length_of) or "depth" in choice.name for choice in space.choices]
     rows = [

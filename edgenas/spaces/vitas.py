@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.spaces.archs import Readable, VitasArch
 from edgenas.spaces.autoformer import EmbedSpec, HeadSpec
 from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, Condition, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
@@ -210,7 +211,7 @@ def is_block(component: Hashable) -> bool:
     return isinstance(component, BlockSpec)
 
 
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+def hand_designed(space: SearchSpace) -> list[Readable]:
     """What an engineer would write down without a search: uniform nets."""
     return uniform_nets(space)
 
@@ -221,10 +222,10 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> Vitas
     Raises:
         ValueError: if the image holds no patch.
     """
-    return assemble(task, space.to_json(genes_G))
+    return assemble(task, cast(VitasArch, space.to_json(genes_G)))
 
 
-def assemble(task: Task, arch: Mapping[str, Any]) -> VitasSpec:
+def assemble(task: Task, arch: VitasArch) -> VitasSpec:
     """The net of a readable architecture; it may lie outside every space."""
     embed, head = frame(task, arch["patch_size"], arch["embed_dim"])
     blocks = {place: block for place, block in enumerate(arch["blocks"]) if block is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgenas.supernets.base import Family, Supernet
+from edgenas.supernets.base import NetFamily, Supernet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
     from edgenas.supernets.functional import FunctionalSubnet
 
 
-def _pvt() -> Family:
+def _pvt() -> NetFamily:
     from edgenas.supernets import pvt
 
     return pvt
 
 
-def _pvt_elastic() -> Family:
+def _pvt_elastic() -> NetFamily:
     from edgenas.supernets import pvt_elastic
 
     return pvt_elastic
 
 
-def _pvt_mobile() -> Family:
+def _pvt_mobile() -> NetFamily:
     from edgenas.supernets import pvt_mobile
 
     return pvt_mobile
 
 
-def _autoformer() -> Family:
+def _autoformer() -> NetFamily:
     from edgenas.supernets import autoformer
 
     return autoformer
 
 
-def _vitas() -> Family:
+def _vitas() -> NetFamily:
     from edgenas.supernets import vitas
 
     return vitas
 
 
-def _pit() -> Family:
+def _pit() -> NetFamily:
     from edgenas.supernets import pit
 
     return pit
 
 
-FAMILIES: dict[str, Callable[[], Family]] = {  # each is imported where its nets are built: they need torch
+FAMILIES: dict[str, Callable[[], NetFamily]] = {  # each is imported where its nets are built: they need torch
     "pvt": _pvt,
     "pvt_elastic": _pvt_elastic,
     "pvt_mobile": _pvt_mobile,
@@ -60,7 +60,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {  # each is imported where its nets
 }
 
 
-def family(space: SearchSpace) -> Family:
+def family(space: SearchSpace) -> NetFamily:
     """What builds the nets of ``space``."""
     return FAMILIES[space.family]()
 
@@ -72,7 +72,7 @@ def build_supernet(space: SearchSpace, task: Task) -> nn.Module:
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> nn.Module:
     """A freshly initialised plain net of one architecture."""
-    return family(space).build_net(space, task, genes)
+    return family(space).SHARING.net_of(space, genes, task)
 
 
 def functional_subnet(supernet: Supernet, genes: tuple[int, ...]) -> FunctionalSubnet:
@@ -88,4 +88,4 @@ def functional_subnet(supernet: Supernet, genes: tuple[int, ...]) -> FunctionalS
     return supernet.functional(genes)
 
 
-__all__ = ["FAMILIES", "Family", "Supernet", "build_net", "build_supernet", "family", "functional_subnet"]
+__all__ = ["FAMILIES", "NetFamily", "Supernet", "build_net", "build_supernet", "family", "functional_subnet"]

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
-import numpy as np
 from torch import Tensor
 
 from edgenas.spaces import Genes, SearchSpace, Task
+from edgenas.spaces.archs import AutoFormerArch
 from edgenas.spaces.autoformer import GEOMETRIES, AutoFormerSpec, BlockSpec, GlobalPool, assemble, lower
 from edgenas.supernets.autoformer_net import AutoFormerNet, build_component, component_input_shape
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
-from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Sharing, SlicedSupernet
 from edgenas.supernets.slots import weights_of
 
 
@@ -63,16 +64,16 @@ def largest_net(supernet: SlicedSupernet[AutoFormerSpec]) -> AutoFormerNet:
     return net
 
 
-def parts(supernet: SlicedSupernet[AutoFormerSpec], spec: AutoFormerSpec) -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[AutoFormerSpec], spec: AutoFormerSpec) -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet."""
     net = largest_net(supernet)
     frame = slice_frame(weights_of(net), spec.embed.embed_dim)
     last = ("norm.weight", "norm.bias", "head.weight", "head.bias")
-    yield Part("", {name: value for name, value in frame.items() if name not in last})
+    yield ComponentWeights("", {name: value for name, value in frame.items() if name not in last})
     for index, block_spec in enumerate(spec.blocks):
         weights = weights_of(net.blocks[index])
-        yield Part(f"blocks.{index}.", slice_block(weights, net.spec.blocks[index], block_spec))
-    yield Part("", {name: frame[name] for name in last})
+        yield ComponentWeights(f"blocks.{index}.", slice_block(weights, net.spec.blocks[index], block_spec))
+    yield ComponentWeights("", {name: frame[name] for name in last})
 
 
 def groups(spec: AutoFormerSpec) -> tuple[WeightGroup, ...]:
@@ -91,7 +92,8 @@ class LowerPooled:
 
     def __call__(self, space: SearchSpace, genes_G: Genes, task: Task) -> AutoFormerSpec:
         """The net that one row of genes stands for."""
-        return assemble(replace(GEOMETRIES[space.base_name], global_pool=self.global_pool), task, space.to_json(genes_G))
+        geometry = replace(GEOMETRIES[space.base_name], global_pool=self.global_pool)
+        return assemble(geometry, task, cast(AutoFormerArch, space.to_json(genes_G)))
 
 
 def build_supernet(space: SearchSpace, task: Task, *, global_pool: GlobalPool | None = None) -> SlicedSupernet[AutoFormerSpec]:
@@ -106,15 +108,9 @@ def build_supernet(space: SearchSpace, task: Task, *, global_pool: GlobalPool | 
     return SlicedSupernet(space, task, sharing, {"net": AutoFormerNet(sharing.lower(space, space.extreme(largest=True)[0], task))})
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> AutoFormerNet:
-    """A freshly initialised plain net."""
-    return AutoFormerNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "slice_block",

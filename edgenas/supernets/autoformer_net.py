@@ -8,7 +8,8 @@ Shapes: N images, L tokens (1 + grid²), C channels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,23 @@ from edgenas.supernets.autoformer_position import RelativePosition, make_layout,
 from edgenas.supernets.transformer import Block
 
 NORM_EPS = 1e-5
+
+
+class BlockLike(Protocol):
+    """The spec of a block of tokens."""
+
+    @property
+    def grid(self) -> int:
+        """Rows and columns of patches."""
+        ...
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of a token."""
+        ...
+
+
+B = TypeVar("B", bound=BlockLike)
 
 
 class Attention(nn.Module):
@@ -109,19 +127,23 @@ def build_block(spec: BlockSpec) -> Block:
     return Block(Attention(spec), embed_dim=spec.embed_dim, mlp_hidden=spec.mlp_hidden, eps=NORM_EPS)
 
 
-class AutoFormerNet(nn.Module):
-    """A plain net that owns its weights: images (N, C, H, W) to logits (N, K).
+class ClassTokenNet(nn.Module):
+    """A plain net that owns its weights: images (N, C, H, W) to logits (N, K); an entrance, blocks one after the other, a head.
 
     Linear weights, tokens and position tables start as in AutoFormer, truncated normal of 0.02; the convolution as in PyTorch.
+
+    Args:
+        embed, head: before and after the blocks.
+        blocks: tokens to tokens, freshly initialised; made after the entrance and the head.
     """
 
-    def __init__(self, spec: AutoFormerSpec) -> None:
+    def __init__(self, embed: EmbedSpec, blocks: Iterable[nn.Module], head: HeadSpec) -> None:
         super().__init__()
-        self.spec = spec
-        embed, head = Embed(spec.embed), Head(spec.head)
-        self.cls_token, self.pos_embed, self.patch_embed = embed.cls_token, embed.pos_embed, embed.patch_embed
-        self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
-        self.norm, self.head = head.norm, head.head
+        entrance, end = Embed(embed), Head(head)
+        self.cls_token, self.pos_embed, self.patch_embed = entrance.cls_token, entrance.pos_embed, entrance.patch_embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm, self.head = end.norm, end.head
+        self.global_pool = head.global_pool
         initialise(self)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
@@ -129,8 +151,16 @@ class AutoFormerNet(nn.Module):
         x_NLC = with_class_token(self.patch_embed(images_NCHW), self.cls_token) + self.pos_embed
         for block in self.blocks:
             x_NLC = block(x_NLC)
-        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.spec.head.global_pool))
+        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.global_pool))
         return logits_NK
+
+
+class AutoFormerNet(ClassTokenNet):
+    """A plain AutoFormer net."""
+
+    def __init__(self, spec: AutoFormerSpec) -> None:
+        super().__init__(spec.embed, (build_block(block) for block in spec.blocks), spec.head)
+        self.spec = spec
 
 
 def initialise(module: nn.Module) -> None:
@@ -148,16 +178,27 @@ def build_component(component: Hashable) -> nn.Module:
     Raises:
         ValueError: if it is no component of an AutoFormer net.
     """
+    return component_of("an AutoFormer net", component, BlockSpec, build_block)
+
+
+def component_of(net: str, component: Hashable, block: type[B], build_block: Callable[[B], nn.Module]) -> nn.Module:
+    """As `build_component`, for a `ClassTokenNet` with other blocks.
+
+    Args:
+        net: for messages.
+        component: entrance, block or head.
+        block: the spec of its blocks.
+        build_block: from their spec.
+    """
     module: nn.Module
-    match component:
-        case EmbedSpec():
-            module = Embed(component)
-        case BlockSpec():
-            module = build_block(component)
-        case HeadSpec():
-            module = Head(component)
-        case _:
-            raise ValueError(f"{component} is no component of an AutoFormer net")
+    if isinstance(component, EmbedSpec):
+        module = Embed(component)
+    elif isinstance(component, block):
+        module = build_block(component)
+    elif isinstance(component, HeadSpec):
+        module = Head(component)
+    else:
+        raise ValueError(f"{component} is no component of {net}")
     initialise(module)
     return module.eval()
 
@@ -168,10 +209,13 @@ def component_input_shape(component: Hashable) -> tuple[int, ...]:
     Raises:
         ValueError: as `build_component`.
     """
-    match component:
-        case EmbedSpec():
-            return (component.in_channels, component.image_px, component.image_px)
-        case BlockSpec() | HeadSpec():
-            return (component.grid**2 + 1, component.embed_dim)
-        case _:
-            raise ValueError(f"{component} is no component of an AutoFormer net")
+    return input_shape_of("an AutoFormer net", component, BlockSpec)
+
+
+def input_shape_of(net: str, component: Hashable, block: type[BlockLike]) -> tuple[int, ...]:
+    """As `component_input_shape`, for a `ClassTokenNet` with other blocks; arguments as `component_of`."""
+    if isinstance(component, EmbedSpec):
+        return (component.in_channels, component.image_px, component.image_px)
+    if isinstance(component, (block, HeadSpec)):
+        return (component.grid**2 + 1, component.embed_dim)
+    raise ValueError(f"{component} is no component of {net}")

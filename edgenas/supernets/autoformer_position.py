@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Layout(NamedTuple):
+class TokenPlaces(NamedTuple):
     """Where tokens are, as constants.
 
     Attributes:
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     places_LE: Tensor
 
 
-def make_layout(grid: int, max_distance: int) -> Layout:
+def make_layout(grid: int, max_distance: int) -> TokenPlaces:
     """The layout of ``grid``² patches and the class token before them; farther than ``max_distance`` is all the same."""
     index_D = torch.arange(1 - grid, grid).clamp(-max_distance, max_distance) + max_distance + 1
     places_LE = torch.zeros(grid**2 + 1, 2 * grid + 1)
@@ -47,7 +47,7 @@ def make_layout(grid: int, max_distance: int) -> Layout:
     places_LE[0, grid] = 1.0
     places_LE[1 + patches, patches // grid] = 1.0
     places_LE[1 + patches, grid + 1 + patches % grid] = 1.0
-    return Layout(index_D, places_LE)
+    return TokenPlaces(index_D, places_LE)
 
 
 class RelativePosition(nn.Module):

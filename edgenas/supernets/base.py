@@ -28,20 +28,16 @@ class Supernet(Protocol):
         ...
 
 
-class Family(Protocol):
+class NetFamily(Protocol):
     """What the module of a family offers: its supernets, plain nets and their components."""
 
     @property
     def SHARING(self) -> Sharing[Any]:  # noqa: N802 - a constant of a module
-        """How its subnets share weights."""
+        """How its plain nets are made, whose layers are called as modules, and how its subnets share weights."""
         ...
 
     def build_supernet(self, space: SearchSpace, task: Task, /) -> nn.Module:
         """A freshly initialised supernet: an `nn.Module` that is a `Supernet`."""
-        ...
-
-    def build_net(self, space: SearchSpace, task: Task, genes: tuple[int, ...], /) -> nn.Module:
-        """A freshly initialised plain net of one architecture, whose layers are called as modules."""
         ...
 
     def build_component(self, component: Hashable, /) -> nn.Module:

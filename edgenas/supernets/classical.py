@@ -22,7 +22,7 @@ from edgenas.supernets import build_net, family
 from edgenas.supernets.resize import resized
 
 
-class Term(Protocol):
+class TermLike(Protocol):
     """Which components a few genes choose, e.g. `edgenas.costs.Term`."""
 
     @property
@@ -45,7 +45,7 @@ class ClassicalSupernet(nn.Module):
         terms: of the space's nets, from `edgenas.costs.decompose`; together a row's cells are the components of its net.
     """
 
-    def __init__(self, space: SearchSpace, task: Task, terms: Sequence[Term]) -> None:
+    def __init__(self, space: SearchSpace, task: Task, terms: Sequence[TermLike]) -> None:
         super().__init__()
         self.space = space
         self.task = task

@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pit import BlockSpec, PitSpec, PoolSpec, lower
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
 from edgenas.supernets.pit_net import PitNet, PitStage, build_component, component_input_shape
-from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Sharing, SlicedSupernet
 from edgenas.supernets.slots import weights_of
 
 
@@ -100,21 +99,21 @@ def slice_frame(net: PitNet, spec: PitSpec) -> tuple[dict[str, Tensor], dict[str
     return first, last | {"head.bias": weights["head.bias"]}
 
 
-def parts(supernet: SlicedSupernet[PitSpec], spec: PitSpec) -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[PitSpec], spec: PitSpec) -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet."""
     net = supernet.net
     assert isinstance(net, PitNet)
     first, last = slice_frame(net, spec)
-    yield Part("", first)
+    yield ComponentWeights("", first)
     for index, (stage_spec, largest) in enumerate(zip(spec.stages, net.spec.stages, strict=True)):
         stage, at = net.transformers[index], f"transformers.{index}."
         assert isinstance(stage, PitStage)
         if stage_spec.pool is not None and stage.pool is not None and largest.pool is not None:
-            yield Part(f"{at}pool.", slice_pool(weights_of(stage.pool), largest.pool, stage_spec.pool))
+            yield ComponentWeights(f"{at}pool.", slice_pool(weights_of(stage.pool), largest.pool, stage_spec.pool))
         for number, block_spec in enumerate(stage_spec.blocks):
             weights = weights_of(stage.blocks[number])
-            yield Part(f"{at}blocks.{number}.", slice_block(weights, largest.blocks[number], block_spec))
-    yield Part("", last)
+            yield ComponentWeights(f"{at}blocks.{number}.", slice_block(weights, largest.blocks[number], block_spec))
+    yield ComponentWeights("", last)
 
 
 def groups(spec: PitSpec) -> tuple[WeightGroup, ...]:
@@ -135,15 +134,9 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PitSpec]:
     return SlicedSupernet(space, task, SHARING, {"net": PitNet(lower(space, space.extreme(largest=True)[0], task))})
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PitNet:
-    """A freshly initialised plain net."""
-    return PitNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "slice_block",

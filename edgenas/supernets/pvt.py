@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 from torch import Tensor
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pvt import BlockSpec, PvtSpec, lower
 from edgenas.supernets.functional import WeightGroup, pyramid_block_groups
 from edgenas.supernets.pvt_net import PvtBlock, PvtNet, PvtStage, build_component, component_input_shape
-from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Sharing, SlicedSupernet
 from edgenas.supernets.slots import weights_of
 
 
@@ -50,20 +49,20 @@ def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSp
     return result
 
 
-def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet; only blocks are sliced."""
     net = largest_net(supernet)
     for index, stage_spec in enumerate(spec.stages):
         stage, at = net.stages[index], f"stages.{index}."
         assert isinstance(stage, PvtStage)
         entrance = net.patch_embed if stage.downsample is None else stage.downsample
-        yield Part("patch_embed." if stage.downsample is None else f"{at}downsample.", weights_of(entrance))
+        yield ComponentWeights("patch_embed." if stage.downsample is None else f"{at}downsample.", weights_of(entrance))
         for number, block_spec in enumerate(stage_spec.blocks):
             block = stage.blocks[number]
             assert isinstance(block, PvtBlock)
-            yield Part(f"{at}blocks.{number}.", slice_block(weights_of(block), block.spec, block_spec))
-        yield Part(f"{at}norm.", weights_of(stage.norm))
-    yield Part("head.", weights_of(net.head), dict(net.head.named_buffers()), inner="1.")
+            yield ComponentWeights(f"{at}blocks.{number}.", slice_block(weights_of(block), block.spec, block_spec))
+        yield ComponentWeights(f"{at}norm.", weights_of(stage.norm))
+    yield ComponentWeights("head.", weights_of(net.head), dict(net.head.named_buffers()), inner="1.")
 
 
 def largest_net(supernet: SlicedSupernet[PvtSpec]) -> PvtNet:
@@ -91,15 +90,9 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PvtSpec]:
     return SlicedSupernet(space, task, SHARING, {"net": PvtNet(lower(space, space.extreme(largest=True)[0], task))})
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
-    """A freshly initialised plain net."""
-    return PvtNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "slice_block",

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
 from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
@@ -19,7 +18,7 @@ from edgenas.spaces.pvt import BlockSpec, PatchEmbedSpec, PvtSpec
 from edgenas.spaces.pvt_elastic import NUM_STAGES, lower
 from edgenas.supernets.pvt import groups, largest_net
 from edgenas.supernets.pvt_net import PvtBlock, PvtNet, PvtStage, build_component, component_input_shape, initialise
-from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Sharing, SlicedSupernet
 from edgenas.supernets.slots import weights_of
 
 KV = ("attn.kv.weight", "attn.kv.bias")  # rows of k, then as many of v
@@ -75,22 +74,22 @@ def stage_of(supernet: SlicedSupernet[PvtSpec], index: int) -> PvtStage:
     return stage
 
 
-def split_parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Part]:
+def split_parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet, all views of the supernet's; k and v are an axis of their own."""
     for index, stage_spec in enumerate(spec.stages):
         stage, at = stage_of(supernet, index), f"stages.{index}."
         entrance = largest_net(supernet).patch_embed if stage.downsample is None else stage.downsample
         prefix = "patch_embed." if stage.downsample is None else f"{at}downsample."
-        yield Part(prefix, cut_patch_embed(weights_of(entrance), stage_spec.patch_embed))
+        yield ComponentWeights(prefix, cut_patch_embed(weights_of(entrance), stage_spec.patch_embed))
         for number, block_spec in enumerate(stage_spec.blocks):
-            yield Part(f"{at}blocks.{number}.", cut_block(weights_of(stage.blocks[number]), block_spec))
+            yield ComponentWeights(f"{at}blocks.{number}.", cut_block(weights_of(stage.blocks[number]), block_spec))
         dim = stage_spec.norm.embed_dim
-        yield Part(f"{at}norm.", {name: value[:dim] for name, value in weights_of(stage.norm).items()})
+        yield ComponentWeights(f"{at}norm.", {name: value[:dim] for name, value in weights_of(stage.norm).items()})
     head = weights_of(largest_net(supernet).head)
-    yield Part("head.", {"weight": head["weight"][:, : spec.head.embed_dim], "bias": head["bias"]}, inner="1.")
+    yield ComponentWeights("head.", {"weight": head["weight"][:, : spec.head.embed_dim], "bias": head["bias"]}, inner="1.")
 
 
-def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[ComponentWeights]:
     """`split_parts` in the shapes that the plain net has."""
     for part in split_parts(supernet, spec):
         yield replace(part, weights=joined(part.weights)) if KV[0] in part.weights else part
@@ -143,15 +142,9 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PvtSpec]:
     return supernet
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
-    """A freshly initialised plain net."""
-    return PvtNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "cut_block",

@@ -21,8 +21,8 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours, found = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
-    if any(".attn.reductions." in name for name in found):
-        return load_same(supernet, found, source, _NAMES)
-    notes = adapt_channels(found, _NAMES.embed, ours.task.in_channels)
-    return (*notes, *load_timm(ours, found, source))
+    ours, tensors = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
+    if any(".attn.reductions." in name for name in tensors):
+        return load_same(supernet, tensors, source, _NAMES)
+    notes = adapt_channels(tensors, _NAMES.embed, ours.task.in_channels)
+    return (*notes, *load_timm(ours, tensors, source))

@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import ArchError, CheckpointError
 from edgenas.percents import percent
 from edgenas.spaces import SearchSpace
+from edgenas.spaces.archs import ElasticBlock, ElasticReduction, ElasticStage, ratio_of
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt import BlockSpec, PvtSpec
 from edgenas.spaces.pvt_elastic import NUM_STAGES, PVT_ELASTIC_SPACES
@@ -84,12 +87,13 @@ def _genes(space: SearchSpace, state: Mapping[str, Tensor], source_name: str) ->
         raise CheckpointError(f"{source_name} is no net of {space.name}", problems=error.problems, hint=hint) from error
 
 
-def _row(space: SearchSpace, stages: list[dict[str, Any]]) -> Any:
+def _row(space: SearchSpace, stages: list[ElasticStage]) -> NDArray[np.int16]:
     resolution_px = space.choices[space.index[RESOLUTION]].options[0]
-    return space.from_json({RESOLUTION: resolution_px, "stages": stages})[0]
+    genes_G: NDArray[np.int16] = space.from_json({RESOLUTION: resolution_px, "stages": stages})[0]
+    return genes_G
 
 
-def _is_in(space: SearchSpace, stages: list[dict[str, Any]]) -> bool:
+def _is_in(space: SearchSpace, stages: list[ElasticStage]) -> bool:
     try:
         _row(space, stages)
     except ArchError:
@@ -97,24 +101,29 @@ def _is_in(space: SearchSpace, stages: list[dict[str, Any]]) -> bool:
     return True
 
 
-def _stages(state: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def _stages(state: Mapping[str, Tensor]) -> list[ElasticStage]:
     """The readable stages of the net, from the shapes of its weights."""
     matches = [re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name) for name in state]
     present = {(int(match[1]), int(match[2])) for match in matches if match is not None}
-    stages = []
+    stages = list[ElasticStage]()
     for stage in range(max(NUM_STAGES, *(1 + number for number, _ in present)) if present else NUM_STAGES):
         first = f"stages.{stage}.blocks.0"
         dim = state[f"{first}.attn.q.weight"].shape[1]
         kernel = state[f"{first}.attn.sr.weight"].shape[-1] if f"{first}.attn.sr.weight" in state else None
-        reduction = {None: {"kind": "none", "size": 1}, 1: {"kind": "pool", "size": POOL_SIZE}}
-        blocks = []
+        blocks = list[ElasticBlock]()
         for number in range(sum(owner == stage for owner, _ in present)):
             at = f"stages.{stage}.blocks.{number}"
-            hidden = state[f"{at}.mlp.fc1.weight"].shape[0]
-            ratio = hidden // dim if hidden % dim == 0 else hidden / dim
+            ratio = ratio_of(state[f"{at}.mlp.fc1.weight"].shape[0], dim)
             blocks.append({"qkv_dim": state[f"{at}.attn.q.weight"].shape[0], "mlp_ratio": ratio})
-        stages.append({"embed_dim": dim, "reduction": reduction.get(kernel, {"kind": "conv", "size": kernel}), "blocks": blocks})
+        stages.append({"embed_dim": dim, "reduction": _reduction(kernel), "blocks": blocks})
     return stages
+
+
+def _reduction(kernel: int | None) -> ElasticReduction:
+    """How a stage whose strided convolution has such a kernel, None for none, reduces keys and values."""
+    if kernel is None:
+        return {"kind": "none", "size": 1}
+    return {"kind": "pool", "size": POOL_SIZE} if kernel == 1 else {"kind": "conv", "size": kernel}
 
 
 def _plain(name: str, view: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
@@ -49,7 +48,7 @@ from edgenas.supernets.pvt_mobile_net import (
     initialise,
 )
 from edgenas.supernets.pvt_mobile_star_net import StarBlock
-from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Sharing, SlicedSupernet
 from edgenas.supernets.slots import tensors_of
 
 Weights = Mapping[str, Tensor]
@@ -151,7 +150,7 @@ def _cut_scale(tensors: Weights, spec: DownsampleSpec | ConvBlockSpec | Attentio
     return {"layer_scale.gamma": tensors["layer_scale.gamma"][: spec.embed_dim]} if spec.layer_scale else {}
 
 
-class Place(nn.Module):
+class PlaceWeights(nn.Module):
     """The weights of all that may stand in one place of a stage."""
 
     def __init__(
@@ -171,20 +170,20 @@ class Place(nn.Module):
 class StageWeights(nn.Module):
     """The weights of one stage at its largest widths."""
 
-    def __init__(self, downsample: Entrance, places: list[Place]) -> None:
+    def __init__(self, downsample: Entrance, places: list[PlaceWeights]) -> None:
         super().__init__()
         self.downsample = build_downsample(downsample)
         self.blocks = nn.ModuleList(places)
 
 
-def _part(prefix: str, tensors: Weights) -> Part:
+def _part(prefix: str, tensors: Weights) -> ComponentWeights:
     """Weights and statistics apart."""
     is_statistic = {name: name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in tensors}
     weights = {name: value for name, value in tensors.items() if not is_statistic[name]}
-    return Part(prefix, weights, {name: value for name, value in tensors.items() if is_statistic[name]})
+    return ComponentWeights(prefix, weights, {name: value for name, value in tensors.items() if is_statistic[name]})
 
 
-def parts(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet, all views of the supernet's."""
     stem = tensors_of(supernet.get_submodule("stem"))
     yield _part("stem.", cut_unit(stem, "", spec.stem.embed_dim, spec.stem.in_channels, 3))
@@ -199,7 +198,7 @@ def parts(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> Iterator[Pa
 
 
 def kind_of(block: Block) -> str:
-    """Name of a block's weights in its `Place`."""
+    """Name of a block's weights in its `PlaceWeights`."""
     if isinstance(block, AttentionBlockSpec):
         return "attention"
     if isinstance(block, StarBlockSpec):
@@ -250,7 +249,7 @@ def block_groups(prefix: str, block: Block, place: int) -> Iterator[WeightGroup]
 SHARING = Sharing(lower, MobileNet, build_component, parts, groups)
 
 
-def _places(space: SearchSpace, stage: int, blocks: tuple[Block, ...]) -> list[Place]:
+def _places(space: SearchSpace, stage: int, blocks: tuple[Block, ...]) -> list[PlaceWeights]:
     """The largest of everything that may stand in every place of a stage."""
     lasts = [block for block in blocks if not isinstance(block, AttentionBlockSpec)]  # the last of every place
     attention = next((block for block in blocks if isinstance(block, AttentionBlockSpec)), None)
@@ -263,7 +262,7 @@ def _places(space: SearchSpace, stage: int, blocks: tuple[Block, ...]) -> list[P
         scaled = isinstance(last, ConvBlockSpec) and last.layer_scale
         conv = ConvBlockSpec(last.grid, last.embed_dim, last.mlp_hidden, largest, scaled)
         plain = next((replace(conv, mlp_hidden=0, kernels=each[:3]) for each in offered if is_plain(each)), None)
-        made = Place(conv, plain, attention, last if isinstance(last, StarBlockSpec) else None)
+        made = PlaceWeights(conv, plain, attention, last if isinstance(last, StarBlockSpec) else None)
         if made.attention is not None and _offers(space, f"{at}.attention", "mqa"):
             assert attention is not None
             shared = AttentionBlock(replace(attention, kind="mqa"))
@@ -290,15 +289,9 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[MobileSpec]
     return supernet
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> MobileNet:
-    """A freshly initialised plain net."""
-    return MobileNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "cut_attention",

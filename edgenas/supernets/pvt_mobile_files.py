@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from edgenas.errors import ArchError, CheckpointError
 from edgenas.percents import percent
 from edgenas.spaces import SearchSpace
+from edgenas.spaces.archs import KernelSides, MobileAttention, MobileBlock, MobileStageArch, Readable, ratio_of
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt_mobile import (
     GEOMETRIES,
@@ -165,15 +167,15 @@ def is_in(space: SearchSpace, arch: Mapping[str, Any]) -> bool:
     return True
 
 
-def _arch(space: SearchSpace, state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _arch(space: SearchSpace, state: Mapping[str, Tensor]) -> Readable:
     """The readable net, from the shapes of its weights, with heads as wide as the space's."""
     head_dim = GEOMETRIES[space.base_name].head_dim
-    found = [match for name in state if (match := re.match(r"stages\.(\d+)\.(?:blocks\.(\d+)\.)?", name)) is not None]
-    stages = []
-    for stage in range(1 + max((int(match[1]) for match in found), default=0)):
+    matches = [match for name in state if (match := re.match(r"stages\.(\d+)\.(?:blocks\.(\d+)\.)?", name)) is not None]
+    stages = list[MobileStageArch]()
+    for stage in range(1 + max((int(match[1]) for match in matches), default=0)):
         at = f"stages.{stage}"
         entrance = _bottleneck(state, f"{at}.downsample")
-        genes: dict[str, Any] = {"embed_dim": entrance["embed_dim"], "expansion": entrance["expansion"]}
+        genes: MobileStageArch = {"embed_dim": entrance.embed_dim, "expansion": entrance.expansion}
         if any(name.startswith(f"{at}.blocks.") for name in state):
             genes["blocks"] = list(_blocks(space, state, stage, head_dim))
         stages.append(genes)
@@ -186,10 +188,10 @@ def _arch(space: SearchSpace, state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _blocks(space: SearchSpace, state: Mapping[str, Tensor], stage: int, head_dim: int) -> Iterator[dict[str, Any]]:
+def _blocks(space: SearchSpace, state: Mapping[str, Tensor], stage: int, head_dim: int) -> Iterator[MobileBlock]:
     """The readable places of a stage: a bottleneck each, with the attention that stands before it."""
     offered = f"stages[{stage}].blocks[0].attention" in space.index
-    attention: dict[str, Any] = {"kind": "none", "num_heads": 0}
+    attention: MobileAttention = {"kind": "none", "num_heads": 0}
     number = 0
     while any(name.startswith(f"stages.{stage}.blocks.{number}.") for name in state):
         at = f"stages.{stage}.blocks.{number}"
@@ -198,26 +200,36 @@ def _blocks(space: SearchSpace, state: Mapping[str, Tensor], stage: int, head_di
         if query is not None:
             attention = {"kind": "mqa", "num_heads": query.shape[0] // head_dim}
             continue
-        found = _bottleneck(state, at)
-        with_attention = {"attention": attention} if offered or attention["num_heads"] else {}
-        yield {"kernels": found["kernels"], "expansion": found["expansion"], **with_attention}
+        bottleneck = _bottleneck(state, at)
+        block: MobileBlock = {"kernels": bottleneck.kernels, "expansion": bottleneck.expansion}
+        if offered or attention["num_heads"]:
+            block["attention"] = attention
+        yield block
         attention = {"kind": "none", "num_heads": 0}
 
 
-def _bottleneck(state: Mapping[str, Tensor], at: str) -> dict[str, Any]:
-    """Width, expansion and kernels of one bottleneck."""
+@dataclass(frozen=True, slots=True)
+class _Bottleneck:
+    """What the weights of a bottleneck show."""
+
+    embed_dim: int
+    expansion: Any  # a fraction where the weights are of no space
+    kernels: KernelSides
+
+
+def _bottleneck(state: Mapping[str, Tensor], at: str) -> _Bottleneck:
     start, mid = (state.get(f"{at}.dw_{place}.conv.weight") for place in ("start", "mid"))
     widening = state[f"{at}.pw_exp.conv.weight"]
     hidden, in_dim = widening.shape[:2]
-    return {
-        "embed_dim": state[f"{at}.pw_proj.conv.weight"].shape[0],
-        "expansion": hidden // in_dim if hidden % in_dim == 0 else hidden / in_dim,
-        "kernels": {
+    return _Bottleneck(
+        embed_dim=state[f"{at}.pw_proj.conv.weight"].shape[0],
+        expansion=ratio_of(hidden, in_dim),
+        kernels={
             "start": 0 if start is None else start.shape[-1],
             "expand": widening.shape[-1],
             "mid": 0 if mid is None else mid.shape[-1],
         },
-    }
+    )
 
 
 def _fresh(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
 from edgenas.errors import ArchError, CheckpointError
 from edgenas.spaces import SearchSpace
+from edgenas.spaces.archs import KernelSides, MobileBlock, Readable, ratio_of
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt_mobile import (
     GEOMETRIES,
@@ -67,23 +67,27 @@ def _genes(space: SearchSpace, state: Mapping[str, Tensor], source_name: str) ->
         raise CheckpointError(f"{source_name} is no net of {space.name}", problems=error.problems, hint=hint) from error
 
 
-def _arch(space: SearchSpace, state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _arch(space: SearchSpace, state: Mapping[str, Tensor]) -> Readable:
     """The readable net, from the shapes of its weights."""
-    found = [int(match[1]) for name in state if (match := re.match(r"stages\.(\d+)\.", name)) is not None]
+    stages_there = [int(match[1]) for name in state if (match := re.match(r"stages\.(\d+)\.", name)) is not None]
+    none, num_heads = NO_ATTENTION
     stages = []
-    for stage in range(1 + max(found, default=0)):
-        at, blocks = f"stages.{stage}", list[dict[str, Any]]()
-        attention = {"attention": dict(zip(("kind", "num_heads"), NO_ATTENTION, strict=True))}
+    for stage in range(1 + max(stages_there, default=0)):
+        at, blocks = f"stages.{stage}", list[MobileBlock]()
         offered = f"stages[{stage}].blocks[0].attention" in space.index
         while f"{at}.blocks.{len(blocks)}.dwconv.conv.weight" in state:
             number = len(blocks)
             hidden, dim = state[f"{at}.blocks.{number}.f1.conv.weight"].shape[:2]
             kernel = state[f"{at}.blocks.{number}.dwconv.conv.weight"].shape[3]
-            kernels = {"start": 0, "expand": 0, "mid": 0, "star": kernel}
-            expansion = hidden // dim if hidden % dim == 0 else hidden / dim
-            blocks.append({"kernels": kernels, "expansion": expansion, **(attention if offered else {})})
+            kernels: KernelSides = {"start": 0, "expand": 0, "mid": 0, "star": kernel}
+            block: MobileBlock = {"kernels": kernels, "expansion": ratio_of(hidden, dim)}
+            if offered:
+                block["attention"] = {"kind": none, "num_heads": num_heads}
+            blocks.append(block)
         stages.append({"embed_dim": state[f"{at}.downsample.conv.weight"].shape[0], "expansion": 0, "blocks": blocks})
-    grids = {name: space.choices[space.index[name]].options[0] for name in (RESOLUTION, STEM_STRIDE) if name in space.index}
+    grids: Readable = {
+        name: space.choices[space.index[name]].options[0] for name in (RESOLUTION, STEM_STRIDE) if name in space.index
+    }
     return {**grids, "stem_dim": state[STEM].shape[0], "stages": stages, "head": {"neck_dim": 0, "hidden_dim": 0}}
 
 

@@ -22,9 +22,9 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours, found = cast(SlicedSupernet[MobileSpec], supernet), plain_names(state)
+    ours, tensors = cast(SlicedSupernet[MobileSpec], supernet), plain_names(state)
     for stem, load in _LOADERS.items():
-        if stem in found:
-            notes = adapt_channels(found, stem, ours.task.in_channels)
-            return (*notes, *load(ours, found, source))
-    return load_same(supernet, found, source, TaskNames(STEM, HEAD))
+        if stem in tensors:
+            notes = adapt_channels(tensors, stem, ours.task.in_channels)
+            return (*notes, *load(ours, tensors, source))
+    return load_same(supernet, tensors, source, TaskNames(STEM, HEAD))

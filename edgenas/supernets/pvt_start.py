@@ -42,7 +42,7 @@ _HIDDEN_AXES = {"mlp.fc1.weight": 0, "mlp.fc1.bias": 0, "mlp.dwconv.weight": 0, 
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class WeightReader:
     """Weights of one foreign layout.
 
     Attributes:
@@ -60,11 +60,11 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours, found = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
+    ours, tensors = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
     for reader in READERS:
-        if reader.knows(found):
-            return reader.load(ours, found, source)
-    return load_same(supernet, found, source, _names(largest_net(ours).state_dict()))
+        if reader.knows(tensors):
+            return reader.load(ours, tensors, source)
+    return load_same(supernet, tensors, source, _names(largest_net(ours).state_dict()))
 
 
 def _names(own: Mapping[str, Tensor]) -> TaskNames:
@@ -129,4 +129,4 @@ def _odd_widths(narrow: Mapping[str, Tensor], supernet: SlicedSupernet[PvtSpec])
     return result
 
 
-READERS: tuple[Reader, ...] = (Reader(_is_covitpp, _load_covitpp),)
+READERS: tuple[WeightReader, ...] = (WeightReader(_is_covitpp, _load_covitpp),)

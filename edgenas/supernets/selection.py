@@ -18,7 +18,7 @@ from torch import Tensor
 
 from edgenas.errors import CheckpointError
 from edgenas.supernets.pit_files import interpolate_positions
-from edgenas.supernets.selection_layouts import DIM, QKV, Axis, Layout
+from edgenas.supernets.selection_layouts import DIM, QKV, Layout, SharedAxis
 from edgenas.supernets.starting import abbreviated, adapt_channels
 
 Method = Literal["leading", "even", "importance"]
@@ -111,10 +111,10 @@ class _Chooser:
     def __init__(self, donor: Donor, own: Mapping[str, Tensor], heads: Mapping[str, int], method: Method) -> None:
         self.donor, self.heads, self.method = donor, heads, method
         self.sizes = tuple(_sizes(donor.layout, state) for state in (donor.state, own))
-        self._known: dict[Axis, _Places] = {}
+        self._known: dict[SharedAxis, _Places] = {}
         self._scores = _scores(donor) if method == "importance" else {}
 
-    def fits(self, value: Tensor | None, target: Tensor, axes: tuple[Axis | None, ...] | None) -> bool:
+    def fits(self, value: Tensor | None, target: Tensor, axes: tuple[SharedAxis | None, ...] | None) -> bool:
         """Whether tensors differ along axes alone that entries can be chosen of."""
         if value is None or axes is None or value.dim() != target.dim():
             return False
@@ -125,7 +125,7 @@ class _Chooser:
             for axis, have, want in zip(axes, value.shape, target.shape, strict=True)
         )
 
-    def places(self, axis: Axis | None) -> _Places | None:
+    def places(self, axis: SharedAxis | None) -> _Places | None:
         """Entries of an axis, of one group where it has several; None for one that is taken whole."""
         if axis is None:
             return None
@@ -149,7 +149,7 @@ class _Chooser:
             return torch.arange(num) * source // num
         return score_A.argsort(descending=True, stable=True)[:num].sort().values
 
-    def _of_heads(self, axis: Axis, source: int, target: int) -> _Places:
+    def _of_heads(self, axis: SharedAxis, source: int, target: int) -> _Places:
         theirs, ours = self.donor.heads[axis.owner], self.heads[axis.owner]
         width, own_width = source // theirs, target // ours
         score_A = self._scores.get(axis)
@@ -162,7 +162,7 @@ class _Chooser:
             to_A.append(place * own_width + torch.arange(len(chosen_d)))
         return _Places(torch.cat(from_A), torch.cat(to_A))
 
-    def _of_table(self, axis: Axis, source: int, target: int) -> _Places:
+    def _of_table(self, axis: SharedAxis, source: int, target: int) -> _Places:
         """Channels of a token are a table of the same rows in every stage and a column a head, which poolings rely on."""
         first = f"{axis.owner}.blocks.0"
         theirs, ours = self.donor.heads[first], self.heads[first]
@@ -192,9 +192,9 @@ class _Chooser:
         yield f"blocks: the first {', '.join(shown)}"
 
 
-def _sizes(layout: Layout, state: Mapping[str, Tensor]) -> dict[Axis, int]:
+def _sizes(layout: Layout, state: Mapping[str, Tensor]) -> dict[SharedAxis, int]:
     """Length of every axis, without its groups."""
-    sizes: dict[Axis, int] = {}
+    sizes: dict[SharedAxis, int] = {}
     for name, value in state.items():
         for axis, size in zip(layout.axes(name) or (), value.shape, strict=False):
             if axis is not None:
@@ -202,9 +202,9 @@ def _sizes(layout: Layout, state: Mapping[str, Tensor]) -> dict[Axis, int]:
     return sizes
 
 
-def _scores(donor: Donor) -> dict[Axis, Tensor]:
+def _scores(donor: Donor) -> dict[SharedAxis, Tensor]:
     """Squared L2 norm of the rows that produce every entry of an axis, over all tensors that write to it."""
-    scores: dict[Axis, Tensor] = {}
+    scores: dict[SharedAxis, Tensor] = {}
     for name, value in donor.state.items():
         axes = donor.layout.axes(name) or ()
         if value.dim() < 2 or name.startswith("head."):
@@ -254,7 +254,7 @@ def _fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dic
     return result, notes
 
 
-def _copy(value: Tensor, target: Tensor, places: list[_Places | None], axes: tuple[Axis | None, ...]) -> int:
+def _copy(value: Tensor, target: Tensor, places: list[_Places | None], axes: tuple[SharedAxis | None, ...]) -> int:
     """Put the chosen entries of ``value`` in their places of ``target``, group by group; how many there are."""
     if not axes:
         target.copy_(value)

@@ -42,7 +42,7 @@ PIT_HEADS = {64: 2, 96: 2, 144: 3, 256: 4}  # of the first stage, by its width; 
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class SharedAxis:
     """Entries that several tensors share.
 
     Attributes:
@@ -56,9 +56,9 @@ class Axis:
     groups: int = 1
 
     @property
-    def plain(self) -> Axis:
+    def plain(self) -> SharedAxis:
         """The same axis of one group."""
-        return Axis(self.kind, self.owner)
+        return SharedAxis(self.kind, self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ class Layout:
     families: tuple[str, ...]
     tables: bool = False
 
-    def axes(self, name: str) -> tuple[Axis | None, ...] | None:
+    def axes(self, name: str) -> tuple[SharedAxis | None, ...] | None:
         """A tensor's axes, None for one that is taken whole, none at all where all are; None for a name that no such net has."""
         return _axes(self.title, name)
 
-    def depths(self, sizes: Mapping[Axis, int]) -> list[int]:
+    def depths(self, sizes: Mapping[SharedAxis, int]) -> list[int]:
         """Blocks of every stage."""
         counts: dict[str, int] = {}
         for axis in sizes:
@@ -148,7 +148,7 @@ _WHOLE = re.compile(r"head\..+|blocks\.\d+\.attn\.rel_pos_[kv]\..+")  # taken wh
 
 
 @lru_cache(maxsize=65536)
-def _axes(title: str, name: str) -> tuple[Axis | None, ...] | None:
+def _axes(title: str, name: str) -> tuple[SharedAxis | None, ...] | None:
     layout = LAYOUTS[title]
     inner = re.match(_BLOCK.format(at=layout.at), name)
     for pattern, kinds in (layout.block if inner is not None else layout.around).items():
@@ -162,16 +162,16 @@ def _axes(title: str, name: str) -> tuple[Axis | None, ...] | None:
         stage = match.groupdict().get("stage") or layout.first
         before = re.sub(r"\d+$", lambda digits: str(int(digits[0]) - 1), stage)
         owners = {DIM: stage, "in": before, "first": layout.first, "last": _LAST[title]}
-        return tuple(Axis(DIM, owners[kind]) if kind else None for kind in kinds)
+        return tuple(SharedAxis(DIM, owners[kind]) if kind else None for kind in kinds)
     return () if _WHOLE.fullmatch(name) else None
 
 
-def _block_axis(kind: str, stage: str, block: str) -> Axis | None:
+def _block_axis(kind: str, stage: str, block: str) -> SharedAxis | None:
     if kind == DIM:
-        return Axis(DIM, stage)
+        return SharedAxis(DIM, stage)
     if not kind:
         return None
-    return Axis(kind.lstrip("23"), block, int(kind[0]) if kind[0] in "23" else 1)
+    return SharedAxis(kind.lstrip("23"), block, int(kind[0]) if kind[0] in "23" else 1)
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout | None:

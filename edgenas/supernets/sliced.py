@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentWeights:
     """The weights of one component of a subnet.
 
     Attributes:
@@ -51,7 +51,7 @@ class Part:
         return {self.inner + name: value for name, value in every.items()} if self.inner else every
 
 
-Parts = Callable[["SlicedSupernet[S]", S], Iterable[Part]]
+Parts = Callable[["SlicedSupernet[S]", S], Iterable[ComponentWeights]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,10 @@ class Sharing(Generic[S]):
     groups: Callable[[S], tuple[WeightGroup, ...]]
     sides: tuple[Parts[S], ...] = ()
     begins_alike: bool = False
+
+    def net_of(self, space: SearchSpace, genes: Row, task: Task) -> nn.Module:
+        """A freshly initialised plain net of one architecture."""
+        return self.build_net(self.lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
             x = x + _dropped(y - x, next(drops)) if drops is not None and is_block(compute.module) else y
         return x
 
-    def chain(self, genes: Row) -> list[tuple[Hashable, Part]]:
+    def chain(self, genes: Row) -> list[tuple[Hashable, ComponentWeights]]:
         """The components of one subnet with their weights, in order."""
         spec = self.spec(genes)
         return list(zip(spec.components, self._parts(spec), strict=True))
@@ -158,7 +162,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
         depth = sum(is_block(skeleton_of(component).module) for component in largest.components)
         return (self.drop_path_rate * position / max(1, depth - 1) for position in range(depth))
 
-    def _parts(self, spec: S, parts: Parts[S] | None = None) -> Iterable[Part]:
+    def _parts(self, spec: S, parts: Parts[S] | None = None) -> Iterable[ComponentWeights]:
         return (self.sharing.parts if parts is None else parts)(self, spec)
 
     def _skeletons(self, *, training: bool) -> Callable[[Hashable], Skeleton]:

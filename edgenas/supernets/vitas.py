@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +23,7 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry, VitasSpec, frame, lower
 from edgenas.supernets.autoformer_net import Embed, Head, initialise
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
-from edgenas.supernets.sliced import Part, Parts, Sharing, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, Parts, Sharing, SlicedSupernet
 from edgenas.supernets.slots import weights_of
 from edgenas.supernets.transformer import Mlp
 from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, VitasNet, build_component, component_input_shape
@@ -100,16 +99,16 @@ class SharedBlock(nn.Module):
         self.mlp = Mlp(geometry.embed_dim, geometry.mlp_hidden)
 
 
-def parts(supernet: SlicedSupernet[VitasSpec], spec: VitasSpec, side: Side = "left") -> Iterator[Part]:
+def parts(supernet: SlicedSupernet[VitasSpec], spec: VitasSpec, side: Side = "left") -> Iterator[ComponentWeights]:
     """The weights of every component of one subnet, with the channels of that side; a net of tied blocks has the first ones."""
     embed = supernet.get_submodule(f"embeds.{spec.embed.patch_size}")
     head = weights_of(supernet.get_submodule("head"))
     around = slice_frame(weights_of(embed), head, spec.embed.embed_dim, side)
-    yield Part("", {name: value for name, value in around.items() if name not in head})
+    yield ComponentWeights("", {name: value for name, value in around.items() if name not in head})
     for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True)):
         weights = weights_of(supernet.get_submodule(f"blocks.{place}"))
-        yield Part(f"blocks.{index}.", slice_block(weights, block, side))
-    yield Part("", {name: around[name] for name in head})
+        yield ComponentWeights(f"blocks.{index}.", slice_block(weights, block, side))
+    yield ComponentWeights("", {name: around[name] for name in head})
 
 
 PARTS: Mapping[Side, Parts[VitasSpec]] = {"left": parts, "right": partial(parts, side="right")}
@@ -144,16 +143,10 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[VitasSpec]:
     return supernet
 
 
-def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> VitasNet:
-    """A freshly initialised plain net."""
-    return VitasNet(lower(space, np.asarray(genes, dtype=np.int16), task))
-
-
 __all__ = [
     "PARTS",
     "SHARING",
     "build_component",
-    "build_net",
     "build_supernet",
     "component_input_shape",
     "cut",

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from torch import Tensor, nn
+from torch import nn
 
-from edgenas.spaces.autoformer import EmbedSpec, HeadSpec
 from edgenas.spaces.vitas import BlockSpec, VitasSpec
-from edgenas.supernets.autoformer_net import Embed, Head, initialise, pooled, with_class_token
+from edgenas.supernets.autoformer_net import ClassTokenNet, component_of, input_shape_of
 from edgenas.supernets.transformer import Block, SelfAttention
 
 BLOCK_NORM_EPS = 1e-6  # the last norm has PyTorch's 1e-5, as in xiusu/ViTAS
@@ -26,28 +25,12 @@ def build_block(spec: BlockSpec) -> Block:
     return Block(attention, embed_dim=spec.embed_dim, mlp_hidden=spec.mlp_hidden, eps=BLOCK_NORM_EPS)
 
 
-class VitasNet(nn.Module):
-    """A plain net that owns its weights: images (N, C, H, W) to logits (N, K). Identities are not part of it.
-
-    Linear weights, tokens and position tables start as truncated normal of 0.02, the convolution as in PyTorch.
-    """
+class VitasNet(ClassTokenNet):
+    """A plain ViTAS net; identities are not part of it."""
 
     def __init__(self, spec: VitasSpec) -> None:
-        super().__init__()
+        super().__init__(spec.embed, (build_block(block) for block in spec.blocks), spec.head)
         self.spec = spec
-        embed, head = Embed(spec.embed), Head(spec.head)
-        self.cls_token, self.pos_embed, self.patch_embed = embed.cls_token, embed.pos_embed, embed.patch_embed
-        self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
-        self.norm, self.head = head.norm, head.head
-        initialise(self)
-
-    def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Logits of every image."""
-        x_NLC = with_class_token(self.patch_embed(images_NCHW), self.cls_token) + self.pos_embed
-        for block in self.blocks:
-            x_NLC = block(x_NLC)
-        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.spec.head.global_pool))
-        return logits_NK
 
 
 def build_component(component: Hashable) -> nn.Module:
@@ -56,18 +39,7 @@ def build_component(component: Hashable) -> nn.Module:
     Raises:
         ValueError: if it is no component of a ViTAS net.
     """
-    module: nn.Module
-    match component:
-        case EmbedSpec():
-            module = Embed(component)
-        case BlockSpec():
-            module = build_block(component)
-        case HeadSpec():
-            module = Head(component)
-        case _:
-            raise ValueError(f"{component} is no component of a ViTAS net")
-    initialise(module)
-    return module.eval()
+    return component_of("a ViTAS net", component, BlockSpec, build_block)
 
 
 def component_input_shape(component: Hashable) -> tuple[int, ...]:
@@ -76,10 +48,4 @@ def component_input_shape(component: Hashable) -> tuple[int, ...]:
     Raises:
         ValueError: as `build_component`.
     """
-    match component:
-        case EmbedSpec():
-            return (component.in_channels, component.image_px, component.image_px)
-        case BlockSpec() | HeadSpec():
-            return (component.grid**2 + 1, component.embed_dim)
-        case _:
-            raise ValueError(f"{component} is no component of a ViTAS net")
+    return input_shape_of("a ViTAS net", component, BlockSpec)

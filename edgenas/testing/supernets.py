@@ -181,7 +181,7 @@ class SupernetConformance:
         import torch
 
         drawn = _rows(space.sample(4, np.random.default_rng(1)))
-        counted_A = cost_models(space, task)["params"](np.array([*archs, *drawn], dtype=np.int16))
+        counted_A = cost_models(space, task).params(np.array([*archs, *drawn], dtype=np.int16))
         with torch.device("meta"):  # shapes without values
             built = [_num_params(build_net(space, task, genes)) for genes in [*archs, *drawn]]
         assert built == counted_A.tolist()
@@ -269,7 +269,7 @@ class SupernetConformance:
         supernet = awakened_supernet(space, other, self.make)
         answer_NK = _answer_of_both(supernet, archs[1], images_for(other))
         assert answer_NK.shape == (2, other.num_classes)
-        counted_A = cost_models(space, other)["params"](np.array(archs[1:2], dtype=np.int16))
+        counted_A = cost_models(space, other).params(np.array(archs[1:2], dtype=np.int16))
         assert _num_params(_extract(supernet, archs[1])) == counted_A[0]
 
 

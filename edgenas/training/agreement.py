@@ -64,7 +64,7 @@ def agreement(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_cl
     """
     right_N = answered_N == labels_N
     shares_K, said_K = (np.bincount(each_N, minlength=num_classes) / max(1, len(labels_N)) for each_N in (labels_N, answered_N))
-    found = Agreement(wilson(int(right_N.sum()), len(labels_N)), float((shares_K * said_K).sum()))
+    result = Agreement(wilson(int(right_N.sum()), len(labels_N)), float((shares_K * said_K).sum()))
     half_N = np.zeros(len(labels_N), dtype=np.int64)
     half_N[np.argsort(labels_N, kind="stable")] = np.arange(len(labels_N)) % 2
     meant_right_N = np.zeros(len(labels_N), dtype=np.bool_)
@@ -75,9 +75,9 @@ def agreement(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_cl
     gained, lost = int((meant_right_N & ~right_N).sum()), int((right_N & ~meant_right_N).sum())
     meant_K = _best_order(answered_N, labels_N, num_classes)
     if gained <= lost or mcnemar(gained, lost) >= SURE or np.array_equal(meant_K, np.arange(num_classes)):
-        return found
+        return result
     top1 = wilson(int((meant_K[answered_N] == labels_N).sum()), len(labels_N))
-    return Agreement(found.top1, found.chance, tuple(int(each) for each in meant_K), top1)
+    return Agreement(result.top1, result.chance, tuple(int(each) for each in meant_K), top1)
 
 
 def _best_order(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
@@ -89,11 +89,11 @@ def _best_order(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_
     return np.asarray(meant_K, dtype=np.int64)
 
 
-def require_agreement(found: Agreement, who: str, outputs: Sequence[str], class_names: Sequence[str]) -> str | None:
+def require_agreement(agreed: Agreement, who: str, outputs: Sequence[str], class_names: Sequence[str]) -> str | None:
     """Check that a given net may teach.
 
     Args:
-        found: on select.
+        agreed: on select.
         who: the net, for messages.
         outputs: the classes that its outputs are taken for, in their order.
         class_names: of the images, in the order of labels.
@@ -104,24 +104,24 @@ def require_agreement(found: Agreement, who: str, outputs: Sequence[str], class_
     Raises:
         CheckpointError: with the order that was found and the setting for it; or if the net is no better than chance.
     """
-    if found.meant is not None:
-        order = _order(found.meant, outputs, class_names)
-        assert found.top1_meant is not None
+    if agreed.meant is not None:
+        order = _order(agreed.meant, outputs, class_names)
+        assert agreed.top1_meant is not None
         natural = ", that of natural sorting," if order == sorted(class_names, key=natural_key) else ""
         raise CheckpointError(
-            f"{who} has another order of classes: it is right on {_shown(found.top1)} of select, and with the order"
-            f"{natural} {', '.join(order)} of its outputs on {_shown(found.top1_meant)}",
+            f"{who} has another order of classes: it is right on {_shown(agreed.top1)} of select, and with the order"
+            f"{natural} {', '.join(order)} of its outputs on {_shown(agreed.top1_meant)}",
             hint=_classes_setting(order),
         )
-    facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {percent(found.chance)} by chance"
-    if found.is_chance:
+    facts = f"{who} is right on {_shown(agreed.top1)} of select, where its answers would hit {percent(agreed.chance)} by chance"
+    if agreed.is_chance:
         hint = "look at its weights, teacher.mean, teacher.std and teacher.classes; --set teacher.check=false takes it all the same"
         raise CheckpointError(f"{facts}: it has nothing to teach", hint=hint)
-    return f"{facts}: too few images to tell whether it knows the classes" if found.is_undecided else None
+    return f"{facts}: too few images to tell whether it knows the classes" if agreed.is_undecided else None
 
 
 def require_no_better(
-    found: Agreement,
+    agreed: Agreement,
     other: Agreement,
     who: str,
     reads: tuple[Sequence[float], Sequence[float]],
@@ -131,7 +131,7 @@ def require_no_better(
     """Check that a given net does not know the classes better with another mean and deviation than timm names for it.
 
     Args:
-        found: as timm says.
+        agreed: as timm says.
         other: with the mean and deviation of ``reads``.
         who, outputs, class_names: as `require_agreement`.
         reads: mean and deviation.
@@ -139,7 +139,7 @@ def require_no_better(
     Raises:
         CheckpointError: if it does, with the settings for them, and for the order of the classes that was found with them.
     """
-    if other.best.low <= found.best.high:
+    if other.best.low <= agreed.best.high:
         return
     mean, std = (f"[{', '.join(f'{value:g}' for value in values)}]" for values in reads)
     settings = f"--set 'teacher.mean={mean}' --set 'teacher.std={std}'"
@@ -149,7 +149,7 @@ def require_no_better(
         settings += f" {_classes_setting(order)}"
         also = f" and the order {', '.join(order)} of its outputs"
     raise CheckpointError(
-        f"{who} is right on {_shown(found.best)} of select with the mean and deviation that timm names for it, and on "
+        f"{who} is right on {_shown(agreed.best)} of select with the mean and deviation that timm names for it, and on "
         f"{_shown(other.best)} with mean {mean}, deviation {std}{also}",
         hint=settings,
     )

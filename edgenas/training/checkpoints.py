@@ -131,8 +131,8 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", hint=_REMAKE) from error
     if not isinstance(header, dict) or header.get("schema_version") != SCHEMA_VERSION or header.get("kind") != kind:
-        found = header.get("kind") if isinstance(header, dict) else "a foreign file"
-        raise CheckpointError(f"{path} is {found}, not a {kind} of schema_version {SCHEMA_VERSION}")
+        kind_there = header.get("kind") if isinstance(header, dict) else "a foreign file"
+        raise CheckpointError(f"{path} is {kind_there}, not a {kind} of schema_version {SCHEMA_VERSION}")
     if header.pop("sha256", None) != _digest(tensors, header):
         raise CheckpointError(f"{path} was changed or damaged after it was written", hint=_REMAKE)
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
@@ -163,16 +163,16 @@ def load_weights(path: Path, model: nn.Module | None = None) -> tuple[dict[str, 
     return tensors, facts if isinstance(facts, dict) else {}
 
 
-def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def differences(kept: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """What a file says of itself against what is expected, a line for each value that differs; nested names are joined by dots.
 
     Args:
-        found: facts of a file.
+        kept: facts of a file.
         expected: JSON-ready; what it does not name may be anything.
     """
     lines = []
     for name, value in jsonable(expected).items():
-        there = found.get(name)
+        there = kept.get(name)
         prefix = "" if name in GROUPS else f"{name}."
         if isinstance(value, dict) and isinstance(there, dict):
             lines += [f"{prefix}{line}" for line in differences(there, value)]
@@ -236,10 +236,10 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
     """
     tensors, header = load_tensors(path, kind="training state")
     expected = json.loads(dump_json(dict(facts)))
-    found = header.get("facts")
-    if found != expected:
-        found = found if isinstance(found, dict) else {}
-        problems = [*differences(found, expected), *(f"{name} is set there, not here" for name in found if name not in expected)]
+    there = header.get("facts")
+    if there != expected:
+        there = there if isinstance(there, dict) else {}
+        problems = [*differences(there, expected), *(f"{name} is set there, not here" for name in there if name not in expected)]
         raise OtherWorkError(f"{path} is of a training with other settings", problems=problems)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "best": {}}
     for name, tensor in tensors.items():

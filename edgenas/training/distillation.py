@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from edgenas.fields import Amount, OneOf, PartialShare, Share, require_allowed
 from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
+LOSS = "loss"  # among the losses of a step the one that is minimised
 HARD_SMOOTHING = 0.05  # of COViT++'s teacher's decisions
 
 
@@ -113,7 +114,7 @@ hard_smoothed_loss = partial(hard_target_loss, smoothing=HARD_SMOOTHING)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """What part of a batch some images are, so that losses of the parts add up to the batch's.
 
     Attributes:
@@ -125,11 +126,11 @@ class Part:
     images: float = 1.0
 
 
-WHOLE = Part()
+WHOLE = BatchPart()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Objective:
+class TrainingLoss:
     """What a student minimises: ``(1 - kd_weight)`` times the label loss plus ``kd_weight`` times the distillation loss.
 
     Attributes:
@@ -152,7 +153,7 @@ class Objective:
         require_allowed(self)
 
     @property
-    def in_place(self) -> Objective:
+    def in_place(self) -> TrainingLoss:
         """What those minimise that the first subnet of a step teaches."""
         return self if self.in_place_weight is None else replace(self, kd_weight=self.in_place_weight)
 
@@ -162,11 +163,13 @@ class Objective:
             return float(len(labels_N))
         return float(self.class_weights_C.double()[labels_N].sum())
 
-    def parts(self, labels_N: Tensor, slices: Sequence[slice], mass: float, num: float) -> list[Part]:
+    def parts(self, labels_N: Tensor, slices: Sequence[slice], mass: float, num: float) -> list[BatchPart]:
         """What part of a batch of ``num`` images, whose `mass` is known, each slice of these is."""
-        return [Part(self.mass(labels_N[each]) / mass, len(labels_N[each]) / num) for each in slices]
+        return [BatchPart(self.mass(labels_N[each]) / mass, len(labels_N[each]) / num) for each in slices]
 
-    def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None, part: Part = WHOLE) -> dict[str, Tensor]:
+    def __call__(
+        self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None, part: BatchPart = WHOLE
+    ) -> dict[str, Tensor]:
         """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, in float32 or better.
 
         Args:
@@ -183,10 +186,10 @@ class Objective:
         label = label_loss(student_NC, labels_N, smoothing=self.smoothing, class_weights_C=weights_C)
         label = label * part.labels if part is not WHOLE else label
         if teacher_NC is None or self.kd_weight == 0:
-            return {"loss": label, "label_loss": label}
+            return {LOSS: label, "label_loss": label}
         if teacher_NC.shape != student_NC.shape:
             shapes = f"{tuple(teacher_NC.shape)}, the student of shape {tuple(student_NC.shape)}"
             raise ValueError(f"the teacher gives logits of shape {shapes}")
         kd = DISTILLATION_LOSSES[self.kd](student_NC, teacher_NC.to(student_NC.dtype), temperature=self.temperature)
         kd = kd * part.images if part is not WHOLE else kd
-        return {"loss": (1 - self.kd_weight) * label + self.kd_weight * kd, "label_loss": label, "kd_loss": kd}
+        return {LOSS: (1 - self.kd_weight) * label + self.kd_weight * kd, "label_loss": label, "kd_loss": kd}

@@ -26,7 +26,7 @@ from edgenas.training.checkpoints import (
     save_weights,
 )
 from edgenas.training.compiling import compile_where_faster
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import LOSS, TrainingLoss
 from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, amp_dtype_of, start, train
@@ -37,7 +37,7 @@ from edgenas.training.watching import Watcher
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """One net to be trained.
 
     Attributes:
@@ -65,7 +65,7 @@ class Job:
     folder: Path
     build: Callable[[], nn.Module]
     loop: LoopSettings
-    objective: Objective
+    objective: TrainingLoss
     batches: TrainBatches
     device: str
     facts: Mapping[str, Any]
@@ -97,7 +97,7 @@ class Job:
         return {**self.facts, "settings": {**self.loop.identity, **_objective(self), **_batches(self)}}
 
 
-def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
+def fit(job: TrainingJob, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     """Train to the end, going on from a saved state of the same settings; the weights are written last.
 
     Args:
@@ -113,15 +113,37 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     """
     ranks = current()
     settle(job.folder)
+    identity, replaces = job.identity, weights_sha256(job.folder)
+    state = yield from _begun(job, identity, ranks)
+    keep_state = partial(save_state, job.folder / STATE, state, identity, replaces=replaces)
+    yield from _trained(job, state, ranks, keep_state, quiet=quiet)
+    patience = job.loop.stop_patience
+    if patience is not None and state.epoch < job.loop.epochs and not quiet:
+        why = f"{patience} evaluations on select brought nothing better (stop_patience)"
+        yield Note(f"{job.label}: ended after epoch {state.epoch} of {job.loop.epochs}: {why}")
+    if job.finish is not None:
+        job.finish(state.result)
+    save_weights(job.folder / WEIGHTS, state.result, identity)
+    settle(job.folder, finished=True)
+
+
+def _begun(job: TrainingJob, identity: Mapping[str, Any], ranks: Ranks) -> Generator[Note, None, TrainState]:
+    """The state of a job where its training goes on or begins, the same for every rank."""
     model = job.build()
     state = start(model, job.loop, torch.device(job.device))
-    path, identity, replaces = job.folder / STATE, job.identity, weights_sha256(job.folder)
-    if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
+    if not (yield from _resume(state, job.folder / STATE, identity, job)) and job.begin is not None:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
     ranks.require_same(job.label, [sha256_json(identity), state.step, state.epoch])
     if job.loop.compile == "auto":
         yield Note(f"{job.label}: {_compile_where_faster(job, state, ranks)}")
+    return state
+
+
+def _trained(
+    job: TrainingJob, state: TrainState, ranks: Ranks, keep_state: Callable[[], None], *, quiet: bool
+) -> Iterator[Progress | Epoch | Note]:
+    """Train to the last step; the state is saved now and then, and where no further step comes."""
     last_saved = last_step = time.monotonic()
     steps = train(
         state,
@@ -139,7 +161,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     )
     saves = ranks.rank == 0  # the files of others are of no use
     teller = _Teller(job, state, writes_events=saves and job.tensorboard)
-    keep_state = teller.before(partial(save_state, path, state, identity, replaces=replaces))
+    keep_state = teller.before(keep_state)
     with closing(teller):
         while (record := _next(steps, keep_state, job, state)) is not None:
             told = teller.take(record)
@@ -155,17 +177,9 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
                 keep_state()
                 last_saved = now = time.monotonic()
             last_step = now
-    patience = job.loop.stop_patience
-    if patience is not None and state.epoch < job.loop.epochs and not quiet:
-        why = f"{patience} evaluations on select brought nothing better (stop_patience)"
-        yield Note(f"{job.label}: ended after epoch {state.epoch} of {job.loop.epochs}: {why}")
-    if job.finish is not None:
-        job.finish(state.result)
-    save_weights(job.folder / WEIGHTS, state.result, identity)
-    settle(job.folder, finished=True)
 
 
-def _compile_where_faster(job: Job, state: TrainState, ranks: Ranks) -> str:
+def _compile_where_faster(job: TrainingJob, state: TrainState, ranks: Ranks) -> str:
     """Translate the net of a plain job where the rest of it then ends sooner; what was decided, in words."""
     batches, device = job.batches, torch.device(job.device)
     num, side = batches.batch_size, batches.store.preprocess.image_px
@@ -180,7 +194,7 @@ def _compile_where_faster(job: Job, state: TrainState, ranks: Ranks) -> str:
     )
 
 
-def divided(job: Job, ranks: Ranks) -> TrainBatches:
+def divided(job: TrainingJob, ranks: Ranks) -> TrainBatches:
     """The batches of a job, of each this rank's part.
 
     Raises:
@@ -198,7 +212,7 @@ def divided(job: Job, ranks: Ranks) -> TrainBatches:
 class _Teller:
     """Keeps what the records of a training say, and makes of them what the terminal shows."""
 
-    def __init__(self, job: Job, state: TrainState, *, writes_events: bool) -> None:
+    def __init__(self, job: TrainingJob, state: TrainState, *, writes_events: bool) -> None:
         self._job = job
         self._watcher = Watcher(job.label, job.batches.plan.num)
         self._events = Events(job.folder / EVENTS, state, job.batches.num_batches) if writes_events else None
@@ -219,11 +233,11 @@ class _Teller:
             self._events.add(record)
         label = self._job.label
         if isinstance(record, StepRecord):
-            parts = {name.removesuffix("_loss"): value for name, value in record.losses.items() if name != "loss"}
+            parts = {name.removesuffix("_loss"): value for name, value in record.losses.items() if name != LOSS}
             now = {"epoch": f"{record.epoch}/{record.epochs}", "lr": f"{record.learning_rate:.2g}", "loss": record.loss}
             return [Progress(label, record.step, record.num_steps, {**now, **parts})]
         append_jsonl(self._job.folder / PART, asdict(record))
-        loss, rate = record.losses.get("loss", float("nan")), record.learning_rate
+        loss, rate = record.losses.get(LOSS, float("nan")), record.learning_rate
         epoch = Epoch(label, record.epoch, record.epochs, loss, {**record.select, **_more(record)}, rate, record.seconds)
         words = (self._watcher.behind(record.behind), self._watcher.waiting(record.waiting_s, record.seconds))
         return [epoch, *(Note(text, is_warning=True) for text in words if text is not None)]
@@ -239,7 +253,7 @@ def _more(record: EpochRecord) -> Mapping[str, float]:
 
 
 def _next(
-    steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None], job: Job, state: TrainState
+    steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None], job: TrainingJob, state: TrainState
 ) -> StepRecord | EpochRecord | None:
     """The next record; None at the end. Where no batch comes, another rank is gone or a loss is not finite, the state is saved.
 
@@ -268,7 +282,7 @@ def _what_is_kept(folder: Path) -> str:
     return f"the last good state is kept ({folder / STATE}) and the same command goes on from it; where it fails again, {again}"
 
 
-def changes_since(job: Job) -> list[str] | None:
+def changes_since(job: TrainingJob) -> list[str] | None:
     """How the weights in the job's folder differ from what it would train, a line each; None if there are none.
 
     Raises:
@@ -293,7 +307,7 @@ def keep(label: str, folder: Path, changes: Sequence[str]) -> Iterator[Note]:
         yield Note(text, is_warning=True)
 
 
-def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Generator[Note, None, bool]:
+def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: TrainingJob) -> Generator[Note, None, bool]:
     """Fill ``state`` from a saved one of the same work; whether there was one."""
     resumed = False
     if path.is_file():
@@ -311,7 +325,7 @@ def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job
     return resumed
 
 
-def _objective(job: Job) -> dict[str, Any]:
+def _objective(job: TrainingJob) -> dict[str, Any]:
     objective = job.objective
     weights = objective.class_weights_C.tolist() if objective.class_weights_C is not None else None
     names = ("smoothing", "kd", "kd_weight", "temperature")
@@ -327,6 +341,6 @@ def _objective(job: Job) -> dict[str, Any]:
     }
 
 
-def _batches(job: Job) -> dict[str, Any]:
+def _batches(job: TrainingJob) -> dict[str, Any]:
     names = ("batch_size", "augmentation", "flip", "balance", "repeats")  # not workers, which change no bit
     return {name: getattr(job.batches, name) for name in names}

@@ -54,8 +54,8 @@ def fold_layer_scale(net: nn.Module) -> None:
 
 def _layers(net: nn.Module) -> list[tuple[str, nn.Linear]]:
     blocks = [(path, module) for path, module in net.named_modules() if type(module).__name__.endswith("Block")]
-    found = []
+    layers = []
     for path, block in blocks:
         parts = dict(block.named_modules())
-        found += [(f"{path}.{name}", part) for name in _LAST if isinstance(part := parts.get(name), nn.Linear)]
-    return found
+        layers += [(f"{path}.{name}", part) for name in _LAST if isinstance(part := parts.get(name), nn.Linear)]
+    return layers

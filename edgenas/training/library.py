@@ -25,7 +25,7 @@ from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.even import even_pool, resolutions_of
 from edgenas.supernets import Supernet
 from edgenas.training.devices import torch_device
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.evaluation import net_accuracy, subnet_accuracies
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
 from edgenas.training.loop_settings import DeviceChoice
@@ -39,7 +39,7 @@ def train_net(
     images: Images,
     settings: LoopSettings,
     *,
-    objective: Objective | None = None,
+    objective: TrainingLoss | None = None,
     teacher: nn.Module | None = None,
     batch_size: int = 64,
     augmentation: Augmentation = "light",
@@ -76,7 +76,7 @@ def train_supernet(
     *,
     rule: SamplingRule | None = None,
     num_random: int = 2,
-    objective: Objective | None = None,
+    objective: TrainingLoss | None = None,
     teacher: nn.Module | None = None,
     batch_size: int = 64,
     augmentation: Augmentation = "light",
@@ -126,8 +126,8 @@ def _require_task(supernet: Supernet, images: Images) -> None:
 def _evenly(supernet: Supernet, seed: int) -> SamplingRule:
     """Over MACs and depth."""
     space, task = supernet.space, supernet.task
-    depth = shape_models(decompose(space, task))["depth"]
-    macs, rng = cost_models(space, task)["macs"], np.random.default_rng(seed)
+    depth = shape_models(decompose(space, task)).depth
+    macs, rng = cost_models(space, task).macs, np.random.default_rng(seed)
     return even(even_pool(space, macs, depth, rng, strata=resolutions_of(space)))
 
 
@@ -135,7 +135,7 @@ def _train(
     net: nn.Module,
     images: Images,
     settings: LoopSettings,
-    objective: Objective | None,
+    objective: TrainingLoss | None,
     teacher: nn.Module | None,
     batch_size: int,
     augmentation: Augmentation,
@@ -147,7 +147,7 @@ def _train(
     state = start(net, settings, torch.device(torch_device(device)))
     indices_N = images.splits["train"]
     batches = TrainBatches(images.store, indices_N, batch_size, augmentation, seed=settings.seed, workers=0)
-    how = objective if objective is not None else Objective(kd_weight=0.0 if teacher is None else 0.5)
+    how = objective if objective is not None else TrainingLoss(kd_weight=0.0 if teacher is None else 0.5)
     run = partial(train, state, batches, how, settings, teacher=teacher, evaluate=evaluate)
     for record in run(subnets=subnets):
         if isinstance(record, EpochRecord):

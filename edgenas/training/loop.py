@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgenas.errors import MissingBackendError, RankError
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.compiling import compile_net
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import LOSS, TrainingLoss
 from edgenas.training.loop_settings import LoopSettings
 from edgenas.training.meter import EpochRecord, Meter, StepRecord
 from edgenas.training.mixing import Mix
@@ -77,7 +77,7 @@ def amp_dtype_of(settings: LoopSettings, device: torch.device) -> torch.dtype | 
 def train(
     state: TrainState,
     batches: Batches,
-    objective: Objective,
+    objective: TrainingLoss,
     settings: LoopSettings,
     *,
     teacher: nn.Module | None = None,
@@ -120,23 +120,10 @@ def train(
         ranks=ranks,
     )
     ranks.spread(*_nets(state))
-    schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)
         meter = Meter(state.sums)
-        for images_NCHW, labels_N in _seeded(batches, state, settings.seed, meter, ranks.rank):
-            learning_rate = schedule(
-                state.step,
-                epochs=state.epochs,
-                steps_per_epoch=batches.num_batches,
-                decay_from=state.decay_from,
-                history=state.history,
-            )
-            losses = step_once(state, images_NCHW, labels_N, learning_rate)
-            state.elapsed_s += meter.add(losses, ranks.size * len(labels_N), learning_rate)
-            num_steps = state.epochs * batches.num_batches
-            yield StepRecord(state.step, num_steps, losses["loss"], losses, learning_rate, state.epoch + 1, state.epochs)
-            meter.resume()
+        yield from _steps(state, batches, step_once, settings, meter, ranks)
         seen, evaluation_s = _end_epoch(state, settings, evaluate, evaluate_every, ranks)
         record = meter.record(state, seen, evaluation_s)
         state.sums = {}
@@ -147,6 +134,26 @@ def train(
         yield record
     if state.best_tensors:
         state.result.load_state_dict(state.best_tensors)
+
+
+def _steps(
+    state: TrainState, batches: Batches, step_once: Stepper, settings: LoopSettings, meter: Meter, ranks: Ranks
+) -> Iterator[StepRecord]:
+    """Take the steps of the state's epoch that it has not done."""
+    schedule = settings.plan
+    for images_NCHW, labels_N in _seeded(batches, state, settings.seed, meter, ranks.rank):
+        learning_rate = schedule(
+            state.step,
+            epochs=state.epochs,
+            steps_per_epoch=batches.num_batches,
+            decay_from=state.decay_from,
+            history=state.history,
+        )
+        losses = step_once(state, images_NCHW, labels_N, learning_rate)
+        state.elapsed_s += meter.add(losses, ranks.size * len(labels_N), learning_rate)
+        num_steps = state.epochs * batches.num_batches
+        yield StepRecord(state.step, num_steps, losses[LOSS], losses, learning_rate, state.epoch + 1, state.epochs)
+        meter.resume()
 
 
 def _nets(state: TrainState) -> list[nn.Module]:
@@ -223,6 +230,7 @@ def _lay_out(state: TrainState, settings: LoopSettings) -> None:
         ends = state.epoch + cooldown_epochs(state.epoch)
         state.epochs = ends if settings.max_seconds is not None else min(ends, settings.epochs)
         _fit_budget(state, settings)
+        state.epochs = max(state.epochs, state.epoch + 1)  # the epoch that begins is trained, whatever time is left
     elif settings.max_seconds is not None:
         state.epochs = max(state.epochs, state.epoch + 1 + cooldown_epochs(state.epoch + 1))
 

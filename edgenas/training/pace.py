@@ -13,7 +13,7 @@ from torch import nn
 
 from edgenas.records import Estimate, PlannedTraining
 from edgenas.runs import Progress
-from edgenas.training.fitting import Job
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.folder import has_weights
 from edgenas.training.loop import StepRecord, start, train
 
@@ -42,7 +42,7 @@ class Timed:
         net: after these steps.
     """
 
-    job: Job
+    job: TrainingJob
     laps: list[float]
     evaluation_s: float
     net: nn.Module
@@ -76,7 +76,7 @@ class Timed:
         )
 
 
-def time_job(job: Job, *, seconds: float = SECONDS) -> Generator[Progress, None, Timed]:
+def time_job(job: TrainingJob, *, seconds: float = SECONDS) -> Generator[Progress, None, Timed]:
     """Run a few steps of a job and read select once; nothing is written.
 
     Args:

@@ -15,14 +15,14 @@ from torch import nn
 
 from edgenas.runs import Note, Record
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.fitting import Job, changes_since, fit
+from edgenas.training.fitting import TrainingJob, changes_since, fit
 from edgenas.training.folder import WEIGHTS
 from edgenas.training.loop import StepRecord, start, train
 
 TIMED = 4  # steps of every job, the first of which warms up
 
 
-def shortened(job: Job, num_steps: int) -> Job:
+def shortened(job: TrainingJob, num_steps: int) -> TrainingJob:
     """The job with about ``num_steps`` optimiser steps: fewer epochs, and fewer images of every class where one epoch has more."""
     per_epoch = job.batches.num_batches
     epochs = min(job.loop.epochs, max(1, round(num_steps / per_epoch)))
@@ -45,12 +45,12 @@ def _some_of_every_class(indices_N: NDArray[np.int64], labels_M: NDArray[np.int6
     return np.sort(np.concatenate(kept))
 
 
-def seconds_of(jobs: Sequence[Job]) -> float:
+def seconds_of(jobs: Sequence[TrainingJob]) -> float:
     """Estimated seconds of these trainings, evaluations left out, from a few real steps of each; nothing is written."""
     return sum(_step_s(job) * job.loop.epochs * job.batches.num_batches for job in jobs)
 
 
-def _step_s(job: Job) -> float:
+def _step_s(job: TrainingJob) -> float:
     state = start(job.build(), job.loop, torch.device(job.device))
     steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, mix=job.mix)
     marks = [time.perf_counter()]
@@ -75,14 +75,14 @@ def many(num: int, what: str) -> str:
     return f"{num} {what}" if num == 1 else f"{num} {what}s"
 
 
-def told(what: str, jobs: Sequence[Job]) -> Note:
+def told(what: str, jobs: Sequence[TrainingJob]) -> Note:
     """What is going to be tried and how long that takes; what is there already takes no time."""
     left = [job for job in jobs if changes_since(job) != []]
     estimate = f", about {minutes(seconds_of(left))}" if left else ", there already"
     return Note(f"{what}{estimate} (estimated from a few steps)" if left else f"{what}{estimate}")
 
 
-def probe(job: Job) -> Generator[Record, None, nn.Module]:
+def probe(job: TrainingJob) -> Generator[Record, None, nn.Module]:
     """The trained net of a job, in eval mode; trained now unless it is there already, going on where it was interrupted."""
     if changes_since(job) != []:
         yield from fit(job, quiet=True)

@@ -68,8 +68,8 @@ class Ranks:
         things: list[Any] = [thing]
         with _exchange():
             torch.distributed.broadcast_object_list(things, src=0)
-        found: Thing = things[0]
-        return found
+        first: Thing = things[0]
+        return first
 
     def require_same(self, what: str, thing: Any) -> None:
         """Check that all ranks are about to do the same.

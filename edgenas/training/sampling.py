@@ -174,7 +174,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Walk:
+class RandomWalk:
     """Numbers from 0 to ``num`` - 1 of which neighbours are neighbours in time: every one moves by one or not at all.
 
     A random walk between two mirrors, which visits all numbers alike in the long run; the same for the same seed, whichever step
@@ -210,7 +210,7 @@ def adjacent(pool: EvenPool, seed: int) -> Callable[[int], SamplingRule]:
     while all costs come in turn. Deviations: costs go up and down as a random walk; its several smallest nets and its memory of
     good ones (performance-aware sampling) are left out.
     """
-    walk = Walk(len(pool.levels), seed)
+    walk = RandomWalk(len(pool.levels), seed)
 
     def at(step: int) -> SamplingRule:
         def rule(space: SearchSpace, rng: np.random.Generator, num_random: int = 2) -> Subnets:

@@ -139,8 +139,8 @@ def predictive_values(sensitivity: Proportion, specificity: Proportion, prevalen
         raise ValueError(f"a prevalence is between 0 and 1, not {prevalence:g}")
 
     def ppv(sens: float, spec: float) -> float:
-        found, wrong = sens * prevalence, (1 - spec) * (1 - prevalence)
-        return found / (found + wrong) if found + wrong > 0 else math.nan
+        hits, wrong = sens * prevalence, (1 - spec) * (1 - prevalence)
+        return hits / (hits + wrong) if hits + wrong > 0 else math.nan
 
     def npv(sens: float, spec: float) -> float:
         right, missed = spec * (1 - prevalence), (1 - sens) * prevalence

@@ -18,7 +18,7 @@ from edgenas.data.order import batch_slices
 from edgenas.errors import EdgeNASError
 from edgenas.supernets.products import fast_products
 from edgenas.training.checkpoints import TrainState
-from edgenas.training.distillation import WHOLE, Objective
+from edgenas.training.distillation import LOSS, WHOLE, TrainingLoss
 from edgenas.training.mixing import Mix
 from edgenas.training.projection import add_projected, take_gradients
 from edgenas.training.ranks import ALONE, Ranks
@@ -74,7 +74,7 @@ class _Sums:
 class Stepper:
     """One optimiser step; holds what does not change between steps."""
 
-    objective: Objective
+    objective: TrainingLoss
     seed: int
     clip_norm: float | None
     teacher: nn.Module | None
@@ -102,7 +102,7 @@ class Stepper:
                 state.optimizer.zero_grad(set_to_none=True)
                 self._backward(state, images_NCHW, labels_N)
         values = dict(zip(sums.losses, torch.stack(list(sums.losses.values())).tolist(), strict=True))
-        self._require_finite("loss", values["loss"], state, learning_rate, sums)
+        self._require_finite("loss", values[LOSS], state, learning_rate, sums)
         self._update(state, learning_rate, sums)
         return values
 
@@ -135,9 +135,9 @@ class Stepper:
                 with self._autocast():
                     logits_NC = state.model(images_NCHW[each], *genes)
                 losses = objective(logits_NC, labels_N[each], targets[at], part)
-                loss = losses["loss"] / len(calls)
+                loss = losses[LOSS] / len(calls)
                 torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
-                own.append(losses["loss"].detach())
+                own.append(losses[LOSS].detach())
                 for name, value in losses.items():
                     sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
                 if self.in_place and position == 0:

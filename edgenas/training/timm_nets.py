@@ -201,9 +201,9 @@ def cached_weights(name: str) -> Path | None:
         return None
     hub = known.hf_hub_id
     for file in HUB_FILES if hub is not None else ():
-        found = try_to_load_from_cache(str(hub), file)
-        if isinstance(found, str):
-            return Path(found)
+        cached = try_to_load_from_cache(str(hub), file)
+        if isinstance(cached, str):
+            return Path(cached)
     path = Path(torch.hub.get_dir()) / "checkpoints" / str(known.url).rsplit("/", 1)[-1]
     return path if known.url and path.is_file() else None
 

@@ -72,9 +72,9 @@ class Evaluation:
     behind: str | None = field(default=None, compare=False)
 
 
-def evaluation_of(found: Mapping[str, float] | Evaluation) -> Evaluation:
+def evaluation_of(answer: Mapping[str, float] | Evaluation) -> Evaluation:
     """Plain accuracies as an evaluation that judges by them."""
-    return found if isinstance(found, Evaluation) else Evaluation(found)
+    return answer if isinstance(answer, Evaluation) else Evaluation(answer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.spaces import get_space
 from edgenas.supernets import build_supernet
 from edgenas.supernets.classical import ClassicalSupernet
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.loop import EpochRecord, LoopSettings, start, train
 from edgenas.training.sampling import SAMPLING_RULES
@@ -53,7 +53,7 @@ def one_run(kind: str, seed: int, store: ImageStore, order_N: np.ndarray[tuple[i
     state = start(build(kind), settings, torch.device("cpu"))
     batches = TrainBatches(store, train_N, 64, "light", seed=seed, workers=0)
     rule, loss = SAMPLING_RULES[RULE], float("nan")
-    for record in train(state, batches, Objective(smoothing=0.05), settings, subnets=lambda rng, step: rule(SPACE, rng, 1)):
+    for record in train(state, batches, TrainingLoss(smoothing=0.05), settings, subnets=lambda rng, step: rule(SPACE, rng, 1)):
         if isinstance(record, EpochRecord):
             loss = record.losses["loss"]
     genes_AG = SPACE.sample(NUM_SUBNETS, np.random.default_rng(12345))

@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from edgenas.costs import FAMILIES, cost_models
-from edgenas.costs.memory import Memory
+from edgenas.costs.memory import MemoryCost
 from edgenas.search import UpperLimit, cost_of
 from edgenas.search.feasible_set import bands, feasible_set
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -61,7 +61,7 @@ def test_memory_is_what_a_built_net_holds(name: str, image_px: int | None) -> No
     task = space.default_task if image_px is None else Task(3, 1, image_px)
     rows_AG = np.concatenate([space.sample(6, np.random.default_rng(2)), space.corners(largest=False), space.corners(largest=True)])
     cost = cost_of("memory_mb", space, task)
-    assert isinstance(cost, Memory)
+    assert isinstance(cost, MemoryCost)
     counted = [written(space, task, row_G) for row_G in rows_AG]
     assert cost.activation(rows_AG).tolist() == [largest for _, largest in counted]
     expected = [4 * (params + largest) / 1e6 for params, largest in counted]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from edgenas.data.alike import Seen, joined_patients
+from edgenas.data.alike import SeenImages, joined_patients
 from edgenas.data.arrays import ArrayImages
 from edgenas.data.near import NearPair
 from edgenas.data.proving import count_distinct, what_can_be_proved, what_is_together
@@ -43,12 +43,12 @@ def source(groups: tuple[str, ...] | None, sites: tuple[str, ...] | None) -> Arr
 
 
 def test_patients_that_share_pictures_are_named() -> None:
-    near = Seen(("x", "y", "x", "z"), [NearPair(1, 3, 0.01)])
+    near = SeenImages(("x", "y", "x", "z"), [NearPair(1, 3, 0.01)])
     words = "patients that share a picture, wholly or nearly, stay in one split together: "
     assert joined_patients(source(None, None), near) == ""
     assert joined_patients(source(("p", "q", "p", "q"), None), near) == ""
     assert joined_patients(source(("p", "q", "r", "s"), None), near) == f"{words}p and r; q and s"
-    assert joined_patients(source(("p", "q", "r", "p"), None), Seen(("x", "x", "x", ""), [])) == f"{words}p and q; p and r"
+    assert joined_patients(source(("p", "q", "r", "p"), None), SeenImages(("x", "x", "x", ""), [])) == f"{words}p and q; p and r"
 
 
 def test_patients_and_sites_are_counted_where_the_data_name_them() -> None:

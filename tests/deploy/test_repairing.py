@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.deploy.repairing import Found, repair
-from edgenas.graphs.blocks import Part
+from edgenas.graphs.blocks import GraphPart
 from edgenas.records import RepairTrial
 
 
-def blocks(num: int, operators: int = 4, costs: Sequence[int] | None = None) -> list[Part]:
+def blocks(num: int, operators: int = 4, costs: Sequence[int] | None = None) -> list[GraphPart]:
     made = []
     for block in range(num):
         cost = costs[block] if costs is not None else block + 1
-        parts = tuple(Part(f"{block}/{i}", (f"{block}/{i}",), cost) for i in range(operators))
-        made.append(Part(str(block), (str(block),), cost * operators, parts))
+        parts = tuple(GraphPart(f"{block}/{i}", (f"{block}/{i}",), cost) for i in range(operators))
+        made.append(GraphPart(str(block), (str(block),), cost * operators, parts))
     return made
 
 
@@ -32,7 +32,7 @@ def judge_of(needed: set[str]) -> Callable[[tuple[str, ...]], str]:
     return judge
 
 
-def run(judge: Callable[[tuple[str, ...]], str], parts: Sequence[Part], **options: object) -> tuple[list[RepairTrial], Found]:
+def run(judge: Callable[[tuple[str, ...]], str], parts: Sequence[GraphPart], **options: object) -> tuple[list[RepairTrial], Found]:
     trials = []
     work = repair(judge, parts, **options)  # type: ignore[arg-type]
     while True:

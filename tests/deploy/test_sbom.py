@@ -58,9 +58,9 @@ def test_it_names_files_packages_data_and_what_the_weights_come_from(make_artefa
 def test_the_same_artefact_has_the_same_bill_and_another_has_another_number(make_artefact: Make) -> None:
     manifest = load_manifest(make_artefact())
     assert sbom(manifest) == sbom(manifest)
-    assert sbom(manifest)["metadata"]["timestamp"] == f"{manifest.created_on}T00:00:00Z"
+    assert sbom(manifest).metadata.timestamp == f"{manifest.created_on}T00:00:00Z"
     other = load_manifest(make_artefact(positive="other"))
-    assert sbom(other)["serialNumber"] != sbom(manifest)["serialNumber"]
+    assert sbom(other).serial_number != sbom(manifest).serial_number
 
 
 def test_packages_that_are_not_installed_and_runtimes_of_others_are_listed_as_far_as_they_are_known(
@@ -68,7 +68,7 @@ def test_packages_that_are_not_installed_and_runtimes_of_others_are_listed_as_fa
 ) -> None:
     manifest = load_manifest(make_artefact())
     monkeypatch.setattr(module, "_installed", lambda name: None)
-    found = by_ref(sbom(manifest))
+    found = by_ref(sbom(manifest).as_json())
     assert found["pkg:pypi/onnxruntime"] == {
         "type": "library",
         "bom-ref": "pkg:pypi/onnxruntime",

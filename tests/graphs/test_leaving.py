@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 
-from edgenas.graphs.leaving import MAX_GROUPS, Effect, Group, groups_of, plan
+from edgenas.graphs.leaving import MAX_GROUPS, Effect, LayerGroup, groups_of, plan
 
 HARM = {"a": (0, 0, 0.01), "b": (3, 5, 0.2), "c": (0, 2, 0.1), "d": (0, 0, 0.02)}
-GROUPS = tuple(Group(name, (f"{name}/MatMul",)) for name in HARM)
+GROUPS = tuple(LayerGroup(name, (f"{name}/MatMul",)) for name in HARM)
 
 
 def measure(nodes: Sequence[str]) -> Effect:
@@ -19,7 +19,7 @@ def measure(nodes: Sequence[str]) -> Effect:
     return Effect(sum(h[0] for h in harms), sum(h[1] for h in harms), sum(h[2] for h in harms), 100)
 
 
-def names_of(found: Sequence[tuple[Group, Effect]]) -> list[str]:
+def names_of(found: Sequence[tuple[LayerGroup, Effect]]) -> list[str]:
     """Of groups that were left out."""
     return [group.name for group, _ in found]
 
@@ -64,8 +64,8 @@ def test_groups_are_blocks_of_the_net_as_fine_as_the_limit_allows() -> None:
     names = [f"stages.{s}.blocks.{b}.{part}/MatMul" for s in range(4) for b in range(2) for part in ("q", "kv", "fc1", "fc2")]
     groups = groups_of(names)
     assert len(groups) == 8
-    assert groups[0] == Group("stages.0.blocks.0", tuple(names[:4]))
-    assert groups_of(names[:8]) == tuple(Group(name, (name,)) for name in names[:8])
+    assert groups[0] == LayerGroup("stages.0.blocks.0", tuple(names[:4]))
+    assert groups_of(names[:8]) == tuple(LayerGroup(name, (name,)) for name in names[:8])
 
 
 @pytest.mark.parametrize("num", [25, 100, 1000])

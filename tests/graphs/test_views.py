@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenas.graphs.views import Steps, plain, steps_to
+from edgenas.graphs.views import ViewSteps, plain, steps_to
 
 
 @st.composite
@@ -58,7 +58,7 @@ def test_what_is_undone_takes_no_step() -> None:
     tokens = plain("x", (2, 12, 5))
     image = tokens.transposed((0, 2, 1)).reshaped((2, 5, 3, 4))
     assert image is not None
-    assert steps_to(image, (2, 12, 5), image.shape) == Steps((2, 3, 4, 5), (0, 3, 1, 2), None)
+    assert steps_to(image, (2, 12, 5), image.shape) == ViewSteps((2, 3, 4, 5), (0, 3, 1, 2), None)
     back = image.reshaped((2, 5, 12))
     assert back is not None
     assert steps_to(back.transposed((0, 2, 1)), (2, 12, 5), (2, 12, 5)).num == 0
@@ -67,7 +67,7 @@ def test_what_is_undone_takes_no_step() -> None:
 def test_beside_a_convolution_all_four_axes_are_transposed() -> None:
     tokens = plain("x", (2, 5, 3, 4)).reshaped((2, 5, 12))
     assert tokens is not None
-    assert steps_to(tokens.transposed((0, 2, 1)), (2, 5, 3, 4), (2, 12, 5)) == Steps(None, (0, 2, 3, 1), (2, 12, 5))
+    assert steps_to(tokens.transposed((0, 2, 1)), (2, 5, 3, 4), (2, 12, 5)) == ViewSteps(None, (0, 2, 3, 1), (2, 12, 5))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (2, 6), (5,)])

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenas.project.exporting.choosing import Chosen, Contender, choose, time_ratio
+from edgenas.project.exporting.choosing import Chosen, TimedEntry, choose, time_ratio
 from edgenas.records import BenchedRow, Precision, Verdict
 from edgenas.runs import Record
 
 VISITS = 21
 
 
-def contender(path: str, ratio: float, *, precision: Precision = "fp32", spread: float = 0.01, **changes: Any) -> Contender:
+def contender(path: str, ratio: float, *, precision: Precision = "fp32", spread: float = 0.01, **changes: Any) -> TimedEntry:
     """A file whose visits scatter evenly around a ratio, the same way at every file."""
     ratios_V = ratio * (1 + spread * np.linspace(-1, 1, VISITS))
     facts = {"artifact": "export/onnx", "path": path, "runtime": "onnxruntime-cpu", "precision": precision}
     facts |= {"runtime_version": "1", "device": "a CPU", "latency_ms": ratio, "mad_ms": 0.0, "calls": 9, "percentiles": {}}
-    return Contender(BenchedRow(**(facts | {"ratio": time_ratio(ratios_V)} | changes)), ratios_V)
+    return TimedEntry(BenchedRow(**(facts | {"ratio": time_ratio(ratios_V)} | changes)), ratios_V)
 
 
 BASELINE = contender("fp32.onnx", 1.0)
 
 
-def chosen(others: list[Contender], verdicts: Mapping[str, Verdict] | None = None) -> tuple[Chosen, list[str]]:
+def chosen(others: list[TimedEntry], verdicts: Mapping[str, Verdict] | None = None) -> tuple[Chosen, list[str]]:
     """What is chosen, and what was judged for it; gates pass unless ``verdicts`` says otherwise."""
     asked: list[str] = []
     contenders = [BASELINE, *others]
@@ -81,7 +81,7 @@ def test_an_interval_that_reaches_one_shows_nothing() -> None:
 
 def test_fewer_visits_than_say_something_recommend_nothing_new() -> None:
     few = contender("fast.onnx", 0.5)
-    few = Contender(BenchedRow(**{**_fields(few), "ratio": time_ratio(few.ratios_V[:5])}), few.ratios_V[:5])
+    few = TimedEntry(BenchedRow(**{**_fields(few), "ratio": time_ratio(few.ratios_V[:5])}), few.ratios_V[:5])
     assert few.row.ratio.high is None
     assert path_of(chosen([few])[0]) == "fp32.onnx"
 
@@ -115,5 +115,5 @@ def test_where_the_baseline_fails_a_slower_file_that_passes_is_taken() -> None:
     assert path_of(found) == "other.onnx"
 
 
-def _fields(made: Contender) -> dict[str, Any]:
+def _fields(made: TimedEntry) -> dict[str, Any]:
     return {name: getattr(made.row, name) for name in BenchedRow.__dataclass_fields__}

@@ -19,7 +19,7 @@ from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import MissingInputError
 from edgenas.latency.timing import NetTiming, Turns
 from edgenas.project.exporting.benching import bench_of
-from edgenas.project.exporting.entries import Conditions, Entry, artefacts_in, baseline_of, entries_of, has_baseline
+from edgenas.project.exporting.entries import BenchEntry, Conditions, artefacts_in, baseline_of, entries_of, has_baseline
 from edgenas.records import BenchResult, LeftOutFile, WeightsFacts
 from edgenas.runs import RunFolder
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
@@ -76,13 +76,13 @@ def source_of(run: RunFolder) -> Any:
     )
 
 
-def ready_in(run: RunFolder, how: Conditions = ONE, **options: Any) -> tuple[list[Entry], list[LeftOutFile]]:
+def ready_in(run: RunFolder, how: Conditions = ONE, **options: Any) -> tuple[list[BenchEntry], list[LeftOutFile]]:
     artefacts, unusable = artefacts_in(run)
     entries, left = made(entries_of(artefacts, source_of(run), how, **options))
     return entries, [*unusable, *left]
 
 
-def names_of(entries: list[Entry]) -> list[tuple[str, str, str]]:
+def names_of(entries: list[BenchEntry]) -> list[tuple[str, str, str]]:
     return [(each.name.artifact, each.name.path, each.name.runtime) for each in entries]
 
 
@@ -156,7 +156,7 @@ def test_a_faster_runtime_is_recommended_once_its_gates_passed_there(run: RunFol
     assert BenchResult.read(tmp_path / "bench.json") == found
 
 
-def _benched(run: RunFolder, entries: list[Entry], left: list[LeftOutFile]) -> BenchResult:
+def _benched(run: RunFolder, entries: list[BenchEntry], left: list[LeftOutFile]) -> BenchResult:
     """What is said where OpenVINO takes half the baseline's time, and everything else more."""
 
     def timing(times: float) -> NetTiming:

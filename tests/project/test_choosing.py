@@ -18,7 +18,7 @@ from edgenas.latency import Target
 from edgenas.latency.nets import components_of
 from edgenas.portable.memory import Forgetful
 from edgenas.project.choosing.fitting import most_macs
-from edgenas.project.choosing.looking import Look, look_at
+from edgenas.project.choosing.looking import LookContext, look_at
 from edgenas.project.choosing.rule import choose, ranked, set_aside
 from edgenas.project.choosing.sides import sides_for, sides_of, stored_px
 from edgenas.records import LookedNet, LookedSpace, TrainingPace
@@ -226,7 +226,7 @@ def toy_look(
     images_px: int = 256,
     cost_ms: Callable[[Sequence[Any]], float] = plain_ms,
     **changes: Any,
-) -> Look:
+) -> LookContext:
     @contextmanager
     def shop(space: SearchSpace, task: Task) -> Iterator[Any]:
         yield ToyShop(runtime, cost_ms)
@@ -235,10 +235,10 @@ def toy_look(
         yield
         return TrainingPace(quick_s=1.0, quick_epochs=10, full_s=4.0, full_epochs=40)
 
-    return Look(limit_ms, 10, num_images, images_px, shop, None, pace, Forgetful() if memory is None else memory, **changes)
+    return LookContext(limit_ms, 10, num_images, images_px, shop, None, pace, Forgetful() if memory is None else memory, **changes)
 
 
-def looked(spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: Look) -> list[LookedSpace]:
+def looked(spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: LookContext) -> list[LookedSpace]:
     work = look_at(spaces, look)
     while True:
         try:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edgenas.errors import UsageError
 from edgenas.project.comparing.asking import parse_rivals
-from edgenas.project.comparing.families import FAMILIES, Limit, Looker, family_of
-from edgenas.project.comparing.judging import Answers, compared
+from edgenas.project.comparing.families import FAMILIES, LatencyLimit, Looker, family_of
+from edgenas.project.comparing.judging import RivalAnswers, compared
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.records import ComparedNet, LeftOut, Metrics
 from edgenas.runs import Record, RunFolder
@@ -25,10 +25,10 @@ from edgenas.stats import wilson
 from edgenas.training.timm_nets import TimmNet
 
 NUM = 1000
-LIMIT = Limit(5.0, "p50")
+LIMIT = LatencyLimit(5.0, "p50")
 
 
-def answers(name: str, num_wrong: int, *, first: int = 0, fits: bool | None = True, parity: str = "passed") -> Answers:
+def answers(name: str, num_wrong: int, *, first: int = 0, fits: bool | None = True, parity: str = "passed") -> RivalAnswers:
     """A net that gets ``num_wrong`` images wrong, from the ``first`` on; positives are the last hundred."""
     right_N: NDArray[np.bool_] = np.ones(NUM, dtype=np.bool_)
     right_N[first : first + num_wrong] = False
@@ -49,10 +49,10 @@ def answers(name: str, num_wrong: int, *, first: int = 0, fits: bool | None = Tr
         metrics=Metrics(n=NUM, top1=share, top1_decision=share, sensitivity={"sick": share}, positive="sick"),
         folder=f"compare/nets/{name}",
     )
-    return Answers(row, right_N, right_N[-100:])
+    return RivalAnswers(row, right_N, right_N[-100:])
 
 
-def rows(*nets: Answers) -> list[ComparedNet]:
+def rows(*nets: RivalAnswers) -> list[ComparedNet]:
     return compared(nets, seed=0)
 
 
@@ -210,7 +210,7 @@ def looked(
     monkeypatch.setattr(Looker, "_work", work)
     monkeypatch.setattr(Looker, "_taken", taken)
     nothing: Any = None
-    looker = Looker(nothing, nothing, {}, nothing, Limit(limit_ms, "p50"), (32,), None, nothing)
+    looker = Looker(nothing, nothing, {}, nothing, LatencyLimit(limit_ms, "p50"), (32,), None, nothing)
     looking = looker.look()
     while True:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenas.project.journals import pack
-from edgenas.project.searching.continuing import Earlier, known_notes, known_rows, merged, num_predicted
+from edgenas.project.searching.continuing import EarlierNets, known_notes, known_rows, merged, num_predicted
 from edgenas.runs import Journal
 from edgenas.search import Candidate, EvolutionSettings
 from edgenas.spaces import get_space
@@ -47,12 +47,12 @@ def test_an_entry_that_cannot_be_read_is_of_no_image() -> None:
 
 def test_the_best_earlier_nets_are_given_to_a_search_that_evaluates_as_many_others() -> None:
     sizes = EvolutionSettings(num_generations=2, population=6, num_mutations=3, num_crossovers=3)
-    earlier = Earlier(4, tuple(candidate(row) for row in ROWS))
+    earlier = EarlierNets(4, tuple(candidate(row) for row in ROWS))
     begun, start = earlier.begun(sizes, {"even": ROWS[:1]})
     assert begun.budget - sizes.budget == 3
     assert list(start) == ["earlier", "even"]
     assert start["earlier"].tolist() == ROWS[:3].tolist()
-    assert Earlier(4, ()).begun(sizes, {"even": ROWS[:1]})[0] == sizes
+    assert EarlierNets(4, ()).begun(sizes, {"even": ROWS[:1]})[0] == sizes
 
 
 def test_a_net_that_is_evaluated_again_stands_once_among_the_candidates() -> None:
@@ -64,14 +64,14 @@ def test_what_is_known_is_said(tmp_path: Path) -> None:
     path = tmp_path / "evaluations.jsonl"
     journal = Journal(path, {"weights": 1})
     assert list(known_notes(None, journal)) == []
-    (nothing,) = known_notes(Earlier(0, ()), journal)
+    (nothing,) = known_notes(EarlierNets(0, ()), journal)
     assert nothing.is_warning
     assert nothing.text == f"{path} gives nothing to continue from: nothing was evaluated yet; this search begins anew"
     journal.record(key(ROWS[0]), predictions(10))
     journal.close()
     (known,) = known_notes(None, journal)
     assert known.text == "1 predictions of these weights are known from before"
-    (some,) = known_notes(Earlier(3, (candidate(ROWS[0]),)), journal)
+    (some,) = known_notes(EarlierNets(3, (candidate(ROWS[0]),)), journal)
     assert some.text == "3 nets were evaluated before with these weights; 1 of them meet these hard limits and take part at no cost"
-    (other,) = known_notes(Earlier(0, ()), Journal(path, {"weights": 2}))
+    (other,) = known_notes(EarlierNets(0, ()), Journal(path, {"weights": 2}))
     assert "the evaluations there are of other weights or images" in other.text

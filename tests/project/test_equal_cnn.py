@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgenas.project.retraining import equal_cnn
-from edgenas.project.retraining.baselines import Limits
+from edgenas.project.retraining.baselines import BaselineLimits
 from edgenas.project.retraining.equal_cnn import WIDTHS, find_cnn
 from edgenas.project.retraining.ways import Bench
 from edgenas.runs import Note
@@ -38,7 +38,7 @@ def test_the_widest_cnn_within_the_limit_is_found_by_at_most_four_measurements(
     monkeypatch.setattr(equal_cnn, "_beside", beside)
     monkeypatch.setattr(equal_cnn, "is_here", lambda _: True)
     monkeypatch.setattr(equal_cnn, "table_of", lambda *_: SimpleNamespace(table=None))
-    found = drain(find_cnn(bench, Limits(()), NETS[0], memory={}))  # type: ignore[arg-type]
+    found = drain(find_cnn(bench, BaselineLimits(()), NETS[0], memory={}))  # type: ignore[arg-type]
     assert len(asked) == len(set(asked)) <= 4
     if num_within == 0:
         assert found is None

@@ -10,7 +10,7 @@ import pytest
 
 from edgenas.latency.fit.promise import Bound
 from edgenas.latency.measuring import Measured
-from edgenas.project.searching.budget import DeviceTable
+from edgenas.project.searching.costing import DeviceTable
 from edgenas.project.searching.finalists import timed
 from edgenas.records import CandidateRow, Latencies
 from edgenas.search import Candidate

@@ -24,14 +24,14 @@ from edgenas.project.opening import Project, images_of, load_settings, open_proj
 from edgenas.project.setting_help import meaning, tables
 from edgenas.project.settings import ProjectSettings
 from edgenas.project.training_settings import TrainSettings
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import TeacherNet, teacher_job
 from edgenas.runs import Note, RunFolder
 from edgenas.spaces import get_space
 from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.checkpoints import differences
-from edgenas.training.fitting import Job, fit
+from edgenas.training.fitting import TrainingJob, fit
 from edgenas.training.loop import LoopSettings, start
 from edgenas.training.sampling import share_of_identities
 from edgenas.training.teacher import build_teacher
@@ -62,7 +62,7 @@ def opened(folder: Path, name: str) -> Project:
     return open_project(folder, {"train": {"recipe": name}, "space": {"name": space}}, ())
 
 
-def job_of(folder: Path, name: str) -> Job:
+def job_of(folder: Path, name: str) -> TrainingJob:
     """The training that a recipe is about, as the commands would run it."""
     project = opened(folder, name)
     images = images_of(project)
@@ -77,9 +77,9 @@ def job_of(folder: Path, name: str) -> Job:
         return plain_job(
             project,
             images,
+            PlainNet(arch),
             label="net",
             folder=folder / "x",
-            arch_or_build=arch,
             epochs=epochs,
             learning_rate=rate,
             teacher=None,
@@ -90,7 +90,7 @@ def job_of(folder: Path, name: str) -> Job:
     return supernet_job(project, images, None, "cpu", anew=True)
 
 
-def rates(job: Job, steps_per_epoch: int = 10, history: tuple[float, ...] = ()) -> list[float]:
+def rates(job: TrainingJob, steps_per_epoch: int = 10, history: tuple[float, ...] = ()) -> list[float]:
     """Learning rate at the first step of every epoch and at the last step."""
     plan, epochs = job.loop.plan, job.loop.epochs
     steps = [epoch * steps_per_epoch for epoch in range(epochs)] + [epochs * steps_per_epoch - 1]
@@ -346,7 +346,7 @@ def test_early_stopping_says_so(folder: Path, tmp_path: Path) -> None:
     images = images_of(project)
     arch = project.space.to_json(project.space.extreme(largest=False)[0])
     job = plain_job(
-        project, images, label="net", folder=tmp_path, arch_or_build=arch, epochs=6, learning_rate=1e-8, teacher=None, device="cpu"
+        project, images, PlainNet(arch), label="net", folder=tmp_path, epochs=6, learning_rate=1e-8, teacher=None, device="cpu"
     )
     job = dataclasses.replace(job, loop=dataclasses.replace(job.loop, stop_patience=1))
     notes = [record.text for record in fit(job) if isinstance(record, Note)]

@@ -15,12 +15,12 @@ from edgenas.data.images import Images, decode
 from edgenas.project.net_facts import genes_of
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
 from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
-from edgenas.training.fitting import Job, fit
+from edgenas.training.fitting import TrainingJob, fit
 from edgenas.training.folder import LOG, WEIGHTS, weights_sha256
 from edgenas.training.recalibration import batch_norms
 from tests.recipes.budgets import SMALL, make_project
@@ -36,10 +36,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Images]:
     return project, images
 
 
-def job(opened: tuple[Project, Images], folder: Path, arch_or_build: Any, **more: Any) -> Job:
+def job(opened: tuple[Project, Images], folder: Path, arch_or_build: Any, **more: Any) -> TrainingJob:
     project, images = opened
+    net = PlainNet(arch_or_build, **{name: more.pop(name) for name in ("weights", "facts") if name in more})
     settings = {"epochs": 1, "learning_rate": 1e-3, "teacher": None, "device": "cpu", **more}
-    return plain_job(project, images, label="net", folder=folder, arch_or_build=arch_or_build, **settings)
+    return plain_job(project, images, net, label="net", folder=folder, **settings)
 
 
 def test_a_net_starts_fresh_from_its_seed_or_with_the_supernets_weights(opened: tuple[Project, Images], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from edgenas.errors import EdgeNASError, RunFolderError
 from edgenas.project.searching import proof_workers
-from edgenas.project.searching.proof_workers import LOCK, Order, _crowded, _folder, _take, _train_alone, wait_for_earlier
+from edgenas.project.searching.proof_workers import LOCK, ProofOrder, _crowded, _folder, _take, _train_alone, wait_for_earlier
 from edgenas.project.searching.ray_workers import ClusterError, Workers
 from edgenas.runs import Note, RunFolder
 from edgenas.training.checkpoints import load_state
@@ -24,7 +24,7 @@ from edgenas.training.loop import start
 from tests.training.jobs import tiny_job
 from tests.training.tiny import CPU
 
-ORDER = Order(({},), 1, ("key",), ("alone 1/4",))
+ORDER = ProofOrder(({},), 1, ("key",), ("alone 1/4",))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgenas.project.searching.analysis import Axis, Evaluated, analyse, evaluated
+from edgenas.project.searching.analysis import Evaluated, ObjectiveValues, analyse, evaluated
 from edgenas.records import CandidateRow, SearchAnalysis
 from edgenas.search import Candidate
 from edgenas.stats import Proportion, sensitivities
@@ -93,7 +93,7 @@ def test_a_limit_far_beyond_all_nets_is_no_reference_point() -> None:
 
 def test_every_limited_cost_has_prices() -> None:
     found = nets(3, positive=False, gain=0.05)
-    memory = Axis("memory_mb", np.array([1.5, 2.5, 2.25]), False, 3.0)
+    memory = ObjectiveValues("memory_mb", np.array([1.5, 2.5, 2.25]), False, 3.0)
     prices = analyse(replace(found, limited=(memory,)), 0).prices
     assert prices[:3] == analyse(found, 0).prices
     assert [(price.cost, price.start, price.extra) for price in prices[3:]] == [("memory_mb", 1.5, 0.75)]

@@ -13,7 +13,7 @@ from edgenas.config import build
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, UsageError
 from edgenas.project.opening import open_images, open_project
-from edgenas.project.searching.budget import open_budget
+from edgenas.project.searching.costing import open_costing
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import ProjectSettings, SearchSettings
 from edgenas.search import LowerLimit, UpperLimit, total_violation
@@ -182,8 +182,8 @@ def test_a_throughput_is_a_limit_on_the_latency_of_a_call(tmp_path: Path) -> Non
     results = []
     for flags in (("--min-throughput", "400"), ("--latency-ms", "2.5"), ("--min-throughput", "300", "--latency-ms", "2.5")):
         project = open_project(folder / "edgenas-run", {}, (*SMALL, *(_setting(flags))))
-        budget = open_budget(project, open_images(project).task, {})
-        results.append({limit.name: limit.limit for limit in budget.limits})
+        costing = open_costing(project, open_images(project).task, {})
+        results.append({limit.name: limit.limit for limit in costing.limits})
     assert results == [{"latency_ms": 2.5}] * 3
 
 

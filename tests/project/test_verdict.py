@@ -22,7 +22,7 @@ from edgenas.project.deployed import load_final
 from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, facts_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.results import RESULT
-from edgenas.project.retraining.baselines import Limits, find_best, limits_for, within
+from edgenas.project.retraining.baselines import BaselineLimits, find_best, limits_for, within
 from edgenas.project.retraining.floors import floor_words
 from edgenas.project.retraining.verdict import choose, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, job_of, short_name, ways_of
@@ -81,7 +81,7 @@ def opened(folder: Path, *settings: str) -> tuple[Project, Images]:
     return project, open_images(project)
 
 
-def limits_of(project: Project, images: Images, *, from_search: bool) -> Limits:
+def limits_of(project: Project, images: Images, *, from_search: bool) -> BaselineLimits:
     """With the middle hand-designed net as the winner."""
     bench = Bench(project, images, "cpu", None, ("labels",), False)
     winner = Net.of_arch(bench, "winner", project.run.retrain, NETS[4])

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.project.planning.plain_pace import Pace, proof_facts
+from edgenas.project.planning.plain_pace import PlainPace, proof_facts
 from edgenas.project.run_tables import RunTable
-from edgenas.project.searching.budget import Budget, DeviceTable
+from edgenas.project.searching.costing import Costing, DeviceTable
 from edgenas.project.settings import SearchSettings
 from edgenas.project.training_settings import TrainSettings
 from edgenas.recipes.plan import plan_nets
@@ -36,25 +36,25 @@ def device(alias: str, factor: float, limit_ms: float | None) -> DeviceTable:
     return DeviceTable(alias, RunTable(Path(f"{alias or 'own'}.json"), table, predicted, upper, ()), limit_ms, None)
 
 
-def budget_of(*devices: DeviceTable, **others: float) -> Budget:
+def costing_of(*devices: DeviceTable, **others: float) -> Costing:
     limits = [UpperLimit(d.name, d.limit_ms, d.limited) for d in devices if d.limit_ms is not None]
     limits += [UpperLimit(name, limit, MODELS[name]) for name, limit in others.items()]
-    costs = dict(MODELS) | ({"latency_ms": devices[0].table.predicted} if devices else {})
-    return Budget(PVT_NANO, devices, costs, tuple(limits))
+    costs = replace(MODELS, latency_ms=devices[0].table.predicted) if devices else MODELS
+    return Costing(PVT_NANO, devices, costs, tuple(limits))
 
 
 @pytest.fixture(scope="module")
-def budget() -> Budget:
+def costing() -> Costing:
     median = float(np.median(toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG)))
-    return budget_of(device("", 1.0, median), device("slow", 4.0, 3.6 * median), params=160_000.0)
+    return costing_of(device("", 1.0, median), device("slow", 4.0, 3.6 * median), params=160_000.0)
 
 
 @pytest.fixture(scope="module")
-def truth(budget: Budget) -> dict[str, Any]:
+def truth(costing: Costing) -> dict[str, Any]:
     """By brute force, shapes read off the lowered nets, costs off the factors one by one."""
     latency_A = toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG)
     params_A, macs_A = MODELS["params"](EVERY_AG), MODELS["macs"](EVERY_AG)
-    first, second, _ = (limit.limit for limit in budget.limits)
+    first, second, _ = (limit.limit for limit in costing.limits)
     broken = np.array([latency_A > first, 4 * latency_A > second, params_A > 160_000])
     fits = ~broken.any(axis=0)
     depth_A, width_A = np.zeros(len(EVERY_AG)), np.zeros(len(EVERY_AG))
@@ -64,8 +64,8 @@ def truth(budget: Budget) -> dict[str, Any]:
     return {"broken": broken, "fits": fits, "latency": latency_A, "params": params_A, "macs": macs_A, "some": (depth_A, width_A)}
 
 
-def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any]) -> None:
-    facts = plan_nets(budget, TASK, np.random.default_rng(0)).fitting.as_json()
+def test_the_plan_is_what_enumeration_gives(costing: Costing, truth: dict[str, Any]) -> None:
+    facts = plan_nets(costing, TASK, np.random.default_rng(0)).fitting.as_json()
     fits: NDArray[np.bool_] = truth["fits"]
     assert facts["method"] == "enumeration"
     assert facts["space"]["feasible"] == {"value": fits.mean(), "low": fits.mean(), "high": fits.mean(), "n": 62_208}
@@ -89,7 +89,7 @@ def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any
         row = PVT_NANO.from_json(net["arch"])
         index = int(np.flatnonzero((row == EVERY_AG).all(axis=1))[0])
         assert fits[index]
-        assert net["used"]["latency_ms[slow]"] == pytest.approx(net["latencies"]["slow"]["predicted_ms"] / budget.limits[1].limit)
+        assert net["used"]["latency_ms[slow]"] == pytest.approx(net["latencies"]["slow"]["predicted_ms"] / costing.limits[1].limit)
         assert all(share <= 1 for share in net["used"].values())
 
 
@@ -97,8 +97,8 @@ def test_a_band_of_latencies_is_what_enumeration_gives(truth: dict[str, Any]) ->
     median, low = float(np.median(truth["latency"])), float(np.quantile(truth["latency"], 0.45))
     own = replace(device("", 1.0, median), least_ms=low)
     assert [str(limit) for limit in own.limits] == [f"latency_ms <= {median:.12g}", f"latency_ms >= {low:.12g}"]
-    budget = Budget(PVT_NANO, (own,), dict(MODELS) | {"latency_ms": own.table.predicted}, tuple(own.limits))
-    facts = plan_nets(budget, TASK, np.random.default_rng(0)).fitting
+    costing = Costing(PVT_NANO, (own,), replace(MODELS, latency_ms=own.table.predicted), tuple(own.limits))
+    facts = plan_nets(costing, TASK, np.random.default_rng(0)).fitting
     fits = (truth["latency"] <= median) & (truth["latency"] >= low)
     assert facts.space.num_feasible is not None
     assert facts.space.num_feasible.value == fits.sum() > 1000
@@ -107,9 +107,9 @@ def test_a_band_of_latencies_is_what_enumeration_gives(truth: dict[str, Any]) ->
     assert facts.nets["largest_macs"].costs.macs == truth["macs"][fits].max()
 
 
-def test_a_sample_gives_an_interval_and_evolution_the_same_nets(budget: Budget, truth: dict[str, Any]) -> None:
-    exact = plan_nets(budget, TASK, np.random.default_rng(0)).fitting.as_json()
-    facts = plan_nets(budget, TASK, np.random.default_rng(1), max_rows=3000).fitting.as_json()
+def test_a_sample_gives_an_interval_and_evolution_the_same_nets(costing: Costing, truth: dict[str, Any]) -> None:
+    exact = plan_nets(costing, TASK, np.random.default_rng(0)).fitting.as_json()
+    facts = plan_nets(costing, TASK, np.random.default_rng(1), max_rows=3000).fitting.as_json()
     share = facts["space"]["feasible"]
     assert facts["method"] == "evolution"
     assert share["n"] == 3000
@@ -123,16 +123,16 @@ def test_a_sample_gives_an_interval_and_evolution_the_same_nets(budget: Budget, 
 def test_what_does_not_fit_says_how_near_one_can_get() -> None:
     smallest = float(toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG).min())
     with pytest.raises(InfeasibleError, match="no architecture of pvt-nano meets latency_ms <= ") as raised:
-        plan_nets(budget_of(device("", 1.0, 0.5 * smallest)), TASK, np.random.default_rng(0))
+        plan_nets(costing_of(device("", 1.0, 0.5 * smallest)), TASK, np.random.default_rng(0))
     nearest = raised.value.result["closest"]["latency_ms"]
     assert nearest["achievable"] == pytest.approx(smallest)
     assert raised.value.exit_code == 3
     with pytest.raises(ConfigError, match="no limit is set"):
-        plan_nets(budget_of(device("", 1.0, None)), TASK, np.random.default_rng(0))
+        plan_nets(costing_of(device("", 1.0, None)), TASK, np.random.default_rng(0))
 
 
 def test_without_a_table_the_smallest_net_takes_the_fastest_ones_place() -> None:
-    nets = plan_nets(budget_of(macs=1.2e6), TASK, np.random.default_rng(0)).fitting.nets
+    nets = plan_nets(costing_of(macs=1.2e6), TASK, np.random.default_rng(0)).fitting.nets
     assert nets["smallest"].costs.macs == MODELS["macs"](EVERY_AG).min()
     assert nets["smallest"].costs.latency_ms_predicted is None
     assert "fastest" not in nets
@@ -200,7 +200,7 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
 def test_the_proof_is_planned_in_its_rungs(epochs: int, nets: tuple[int, int], found: tuple[int, int, int, int]) -> None:
     settings = SimpleNamespace(search=SearchSettings(proof_epochs=epochs, proof_hand=4), train=TrainSettings(kd_weight=0.0))
     job = SimpleNamespace(batches=SimpleNamespace(num_batches=10))
-    pace = Pace({"labels": [SimpleNamespace(laps=[0.1, 0.1], evaluation_s=0.5, job=job)]})  # type: ignore[list-item]
+    pace = PlainPace({"labels": [SimpleNamespace(laps=[0.1, 0.1], evaluation_s=0.5, job=job)]})  # type: ignore[list-item]
     project: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(teacher=Path("nowhere")))
     facts = proof_facts(project, pace, num_searched=nets[0], num_hand=nets[1])
     assert facts is not None

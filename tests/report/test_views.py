@@ -335,7 +335,11 @@ def latency_tables() -> Outcome[TableShown]:
         "calibration": {"scale": 1.0625, "offset_ms": -0.0123, "upper_factor": 1.1, "confidence": 0.95, "num_nets": 20},
         "reference": quantiles | {"level_ms": 1.44, "min_ms": 1.4, "mad_ms": 0.0315, "variation": 0.046},
         "measuring": {
-            **{"date": "2026-11-25T06:48:00+00:00", "seconds": 60.0, "visits": 3, "runs_per_visit": 8, "warmup_ms": 20.0},
+            "date": "2026-11-25T06:48:00+00:00",
+            "seconds": 60.0,
+            "visits": 3,
+            "runs_per_visit": 8,
+            "warmup_ms": 20.0,
             "machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}],
         },
         "details": {},

@@ -16,7 +16,7 @@ SHAPES = shape_models(decompose(PVT_NANO, PVT_NANO.default_task))
 
 
 def width(genes_AG: Genes) -> NDArray[np.float64]:
-    return SHAPES["inner_dims"](genes_AG) / SHAPES["depth"](genes_AG)
+    return SHAPES.inner_dims(genes_AG) / SHAPES.depth(genes_AG)
 
 
 def limits_at(share: float) -> list[UpperLimit]:
@@ -29,7 +29,7 @@ def limits_at(share: float) -> list[UpperLimit]:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.7])
-@pytest.mark.parametrize("objective", [MODELS["macs"], MODELS["params"], SHAPES["depth"], width])
+@pytest.mark.parametrize("objective", [MODELS["macs"], MODELS["params"], SHAPES.depth, width])
 def test_evolution_finds_what_enumeration_proves(share: float, objective: object) -> None:
     """62,208 nets; the evolution sees a sample of 300 of them, the exact answer all."""
     limits, objectives = limits_at(share), [objective, MODELS["macs"]]
@@ -76,5 +76,5 @@ def test_depth_and_width_are_those_of_the_net(name: str, lowered: object, block:
     genes_AG = space.sample(20, np.random.default_rng(3))
     for row, genes_G in enumerate(genes_AG):
         blocks = [c for c in lowered(space, genes_G, space.default_task).components if isinstance(c, block)]  # type: ignore[operator]
-        assert shapes["depth"](genes_AG)[row] == len(blocks)
-        assert shapes["inner_dims"](genes_AG)[row] == sum(b.qkv_dim + b.mlp_hidden for b in blocks)  # type: ignore[attr-defined]
+        assert shapes.depth(genes_AG)[row] == len(blocks)
+        assert shapes.inner_dims(genes_AG)[row] == sum(b.qkv_dim + b.mlp_hidden for b in blocks)  # type: ignore[attr-defined]

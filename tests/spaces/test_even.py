@@ -12,8 +12,8 @@ from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.even import NEAR, EvenPool, even_pool, resolutions_of, tilted
 
 SPACE = get_space("pvt-elastic-nano")
-MACS = cost_models(SPACE, SPACE.default_task)["macs"]
-DEPTH = shape_models(decompose(SPACE, SPACE.default_task))["depth"]
+MACS = cost_models(SPACE, SPACE.default_task).macs
+DEPTH = shape_models(decompose(SPACE, SPACE.default_task)).depth
 
 
 def pool(space: SearchSpace = SPACE, limit: float | None = None, near_share: float = 0.0) -> EvenPool:
@@ -54,7 +54,7 @@ def test_a_limit_that_leaves_nothing_near_is_no_reason_to_stop() -> None:
 @pytest.mark.parametrize("name", ["pvt-nano", "pvt-covidx", "autoformer-nano", "vitas-nano", "pit-nano"])
 def test_every_family_has_a_pool_of_canonical_nets(name: str) -> None:
     space = get_space(name)
-    macs, depth = cost_models(space, space.default_task)["macs"], shape_models(decompose(space, space.default_task))["depth"]
+    macs, depth = cost_models(space, space.default_task).macs, shape_models(decompose(space, space.default_task)).depth
     found = even_pool(space, macs, depth, np.random.default_rng(0), num=2000)
     space.require_valid(found.genes_AG)
     assert sorted(np.concatenate(found.cells).tolist()) == list(range(len(found.genes_AG)))
@@ -81,7 +81,7 @@ def test_spread_rows_are_distinct_and_allowed() -> None:
 
 def test_cheap_mobile_nets_are_drawn_at_every_resolution() -> None:
     space = get_space("pvt-mobile-nano")
-    macs, depth = cost_models(space, space.default_task)["macs"], shape_models(decompose(space, space.default_task))["depth"]
+    macs, depth = cost_models(space, space.default_task).macs, shape_models(decompose(space, space.default_task)).depth
     column, shares = space.index[RESOLUTION], []
     for strata in (None, resolutions_of(space)):
         drawn_AG = even_pool(space, macs, depth, np.random.default_rng(0), strata=strata).draw(4000, np.random.default_rng(1))

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 
 from edgenas.costs import cost_models
 from edgenas.spaces import SPACES, SearchSpace, Task
-from edgenas.supernets import FAMILIES
+from edgenas.supernets import FAMILIES, build_net
 from edgenas.testing.modules import calls_of_leaves, leaves, linear_layers_without_effect, replaced
 from edgenas.testing.supernets import awakened_supernet, images_for
 
@@ -172,7 +172,7 @@ def test_a_replaced_module_is_put_back(net: nn.Module) -> None:
 
 
 def test_a_freshly_built_net_is_made_of_the_same_modules(space: SearchSpace, genes: tuple[int, ...], net: nn.Module) -> None:
-    built = FAMILIES[space.family]().build_net(space, small_task(space), genes)
+    built = build_net(space, small_task(space), genes)
     assert {name: type(module) for name, module in built.named_modules()} == {
         name: type(module) for name, module in net.named_modules()
     }

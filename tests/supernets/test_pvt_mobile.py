@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from edgenas.errors import ArchError
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt_mobile import ConvBlockSpec, MobileSpec, hand_designed, lower
-from edgenas.supernets.pvt_mobile import build_net, build_supernet, cut_conv
+from edgenas.supernets import build_net
+from edgenas.supernets.pvt_mobile import build_supernet, cut_conv
 from edgenas.supernets.pvt_mobile_net import BRANCH, Attention, ConvBlock, PlainBlock
 from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.recalibration import Recalibration

@@ -12,8 +12,8 @@ from torch import Tensor
 from edgenas.costs import cost_models
 from edgenas.data.batches import TrainBatches
 from edgenas.data.workers import WorkerPlan
-from edgenas.training.distillation import Objective
-from edgenas.training.fitting import Job
+from edgenas.training.distillation import TrainingLoss
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.loop import LoopSettings
 from edgenas.training.watching import watched_nets, watching
 from tests.training.tiny import SMALLEST, SPACE, TASK, TinyBatches, tiny_images, tiny_supernet
@@ -40,16 +40,16 @@ class PoisonedBatches(TinyBatches):
             yield images_NCHW * (float("nan") if number == self.poisoned_step else 1.0), labels_N
 
 
-def tiny_job(folder: Path, *, batches: PoisonedBatches | None = None, **others: Any) -> Job:
+def tiny_job(folder: Path, *, batches: PoisonedBatches | None = None, **others: Any) -> TrainingJob:
     """Two epochs of three steps of the smallest subnet."""
     images_NCHW, labels_N = tiny_images(30, 1)
     nets = watched_nets(SPACE, cost_models(SPACE, TASK)["macs"], labels_N, training_macs=1e15, seed=0)
-    return Job(
+    return TrainingJob(
         label="supernet",
         folder=folder,
         build=tiny_supernet,
         loop=LoopSettings(epochs=2, learning_rate=1e-2),
-        objective=Objective(),
+        objective=TrainingLoss(),
         batches=cast(TrainBatches, batches if batches is not None else PoisonedBatches()),
         device="cpu",
         facts={},

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.training.checkpoints import load_state, load_tensors, load_weights, save_state, save_tensors, save_weights
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.teacher import build_teacher
 from tests.training.tiny import CPU, LARGEST, SPACE, TinyBatches, tiny_net
@@ -80,7 +80,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_a_training_state_of_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     state = start(tiny_net(), SETTINGS, CPU)
-    list(train(state, TinyBatches(), Objective(), SETTINGS))
+    list(train(state, TinyBatches(), TrainingLoss(), SETTINGS))
     save_state(path, state, {"seed": 0})
     with pytest.raises(CheckpointError, match="other settings"):
         load_state(path, start(tiny_net(), SETTINGS, CPU), {"seed": 1})

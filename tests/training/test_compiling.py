@@ -11,7 +11,7 @@ import torch
 from edgenas.errors import MissingBackendError
 from edgenas.project.settings import RetrainSettings
 from edgenas.training.compiling import _Timer, compile_net, compile_where_faster
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import EpochRecord, LoopSettings, start, train
 from tests.training.tiny import CPU, TinyBatches, tiny_net
 
@@ -67,7 +67,7 @@ def test_a_translated_net_learns_what_the_plain_one_does() -> None:
     for translate in (False, True):
         settings = LoopSettings(epochs=2, learning_rate=2e-3, compile=translate)
         net = tiny_net()
-        records = list(train(start(net, settings, CPU), TinyBatches(), Objective(), settings))
+        records = list(train(start(net, settings, CPU), TinyBatches(), TrainingLoss(), settings))
         losses[translate] = [each.losses["loss"] for each in records if isinstance(each, EpochRecord)]
         assert not any("_orig_mod" in name for name in net.state_dict())
     assert losses[True] == pytest.approx(losses[False], rel=1e-3)

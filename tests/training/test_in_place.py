@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, StepRecord, start, train
 from edgenas.training.outside import SeveralTeachers
 from edgenas.training.seeding import seed_globals
@@ -30,7 +30,7 @@ def teacher_called(name: str) -> nn.Module | None:
     return nets[0] if name == "one" else SeveralTeachers(nets, [2.0, 1.0])
 
 
-def by_hand(objective: Objective, teacher: nn.Module | None) -> tuple[float, dict[str, Tensor]]:
+def by_hand(objective: TrainingLoss, teacher: nn.Module | None) -> tuple[float, dict[str, Tensor]]:
     """The first step's loss and gradients, written out."""
     supernet = tiny_supernet().train()
     batches = TinyBatches()(0)
@@ -59,7 +59,7 @@ MIXES = (("nobody", 1.0), ("several", 1.0), ("one", None), ("several", None))
     ],
 )  # by default each loss with half of the mixes, each mix with half of the losses
 def test_any_mix_of_teachers_and_losses_is_what_it_says(kd: str, who: str, in_place_weight: float | None) -> None:
-    objective, teacher = Objective(kd=kd, kd_weight=0.7, temperature=2.0, in_place_weight=in_place_weight), teacher_called(who)
+    objective, teacher = TrainingLoss(kd=kd, kd_weight=0.7, temperature=2.0, in_place_weight=in_place_weight), teacher_called(who)
     loss, gradients = by_hand(objective, teacher)
     supernet = tiny_supernet()
     before = {name: value.detach().clone() for name, value in supernet.named_parameters()}
@@ -76,7 +76,7 @@ def test_any_mix_of_teachers_and_losses_is_what_it_says(kd: str, who: str, in_pl
 
 def test_as_in_bignas_only_the_largest_net_sees_labels() -> None:
     """Yu et al., arXiv:2003.11142: the others learn from the soft labels of the largest alone."""
-    objective = Objective(kd_weight=0.0, in_place_weight=1.0)
+    objective = TrainingLoss(kd_weight=0.0, in_place_weight=1.0)
     logits_NC, soft_NC = torch.randn(4, 3), torch.randn(4, 3)
     first, second = (
         objective.in_place(logits_NC, torch.tensor(labels), soft_NC)["loss"] for labels in ([0, 1, 2, 0], [2, 2, 1, 1])

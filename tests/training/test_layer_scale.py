@@ -11,7 +11,7 @@ import torch
 from edgenas.spaces import get_space
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_state, save_state
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.layer_scale import add_layer_scale, fold_layer_scale
 from edgenas.training.loop import LoopSettings, StepRecord, start, train
 from tests.training.tiny import CPU, TinyBatches, tiny_images, tiny_net
@@ -56,15 +56,15 @@ def test_they_are_learnt_averaged_and_survive_an_interruption(tmp_path: Path) ->
         return net
 
     whole = start(scaled_net(), SETTINGS, CPU)
-    list(train(whole, TinyBatches(), Objective(), SETTINGS))
+    list(train(whole, TinyBatches(), TrainingLoss(), SETTINGS))
     first = start(scaled_net(), SETTINGS, CPU)
-    for record in train(first, TinyBatches(), Objective(), SETTINGS):
+    for record in train(first, TinyBatches(), TrainingLoss(), SETTINGS):
         if isinstance(record, StepRecord) and record.step == 4:
             save_state(tmp_path / "state", first, {})
             break
     resumed = start(scaled_net(), SETTINGS, CPU)
     load_state(tmp_path / "state", resumed, {})
-    list(train(resumed, TinyBatches(), Objective(), SETTINGS))
+    list(train(resumed, TinyBatches(), TrainingLoss(), SETTINGS))
     gammas = [value for name, value in whole.model.named_parameters() if name.endswith("gamma_C")]
     assert any((gamma_C - 0.1).abs().max().item() > 1e-3 for gamma_C in gammas)
     images_NCHW = torch.from_numpy(tiny_images(4)[0])

@@ -14,7 +14,7 @@ from edgenas.data.batches import TrainBatches
 from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start, train
 from tests.training.tiny import CPU, TinyBatches
 
@@ -42,7 +42,7 @@ def test_dropout_does_not_depend_on_what_loading_drew() -> None:
     weights = []
     for num_draws in (0, 7):
         state = start(dropped_out(), SETTINGS, CPU)
-        list(train(state, Thirsty(num_draws=num_draws), Objective(), SETTINGS))
+        list(train(state, Thirsty(num_draws=num_draws), TrainingLoss(), SETTINGS))
         weights.append(state.model.state_dict()["2.weight"])
     assert torch.equal(*weights)
 
@@ -57,6 +57,6 @@ def test_workers_and_cache_change_no_bit_of_the_weights(augmentation: str) -> No
         batches = TrainBatches(store, np.arange(24), 8, augmentation, repeats=2, workers=workers)  # type: ignore[arg-type]
         settings = replace(SETTINGS, epochs=1)
         state = start(dropped_out(), settings, CPU)
-        list(train(state, batches, Objective(), settings))
+        list(train(state, batches, TrainingLoss(), settings))
         weights.append(state.model.state_dict()["2.weight"])
     assert torch.equal(*weights)

@@ -17,7 +17,7 @@ from edgenas.spaces import Genes, get_space
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.training.distillation import (
     DISTILLATION_LOSSES,
-    Objective,
+    TrainingLoss,
     alpha_divergence_loss,
     hard_target_loss,
     label_loss,
@@ -27,8 +27,8 @@ from edgenas.training.sampling import (
     SAMPLING_RULES,
     OverPool,
     OverSteps,
+    RandomWalk,
     SamplingRule,
-    Walk,
     WithIdentities,
     adjacent,
     as_key,
@@ -122,12 +122,12 @@ def test_class_weights_change_the_label_loss() -> None:
 
 
 def test_the_objective_mixes_both_losses() -> None:
-    losses = Objective(smoothing=0.1, kd_weight=0.25, temperature=2.0)(random_logits(0), torch.arange(6) % 4, random_logits(1))
+    losses = TrainingLoss(smoothing=0.1, kd_weight=0.25, temperature=2.0)(random_logits(0), torch.arange(6) % 4, random_logits(1))
     assert torch.allclose(losses["loss"], 0.75 * losses["label_loss"] + 0.25 * losses["kd_loss"])
 
 
 def test_without_a_teacher_labels_count_fully() -> None:
-    losses = Objective(kd_weight=0.9)(random_logits(), torch.arange(6) % 4, None)
+    losses = TrainingLoss(kd_weight=0.9)(random_logits(), torch.arange(6) % 4, None)
     assert losses["loss"] is losses["label_loss"]
     assert "kd_loss" not in losses
 
@@ -176,16 +176,16 @@ def test_adjacent_steps_have_subnets_of_like_cost_and_all_costs_come() -> None:
 
 @given(num=st.integers(1, 20), seed=st.integers(0, 1000), steps=st.lists(st.integers(0, 5000), min_size=1, max_size=5))
 def test_a_walk_is_the_same_in_whatever_order_its_steps_are_asked_for(num: int, seed: int, steps: list[int]) -> None:
-    whole = Walk(num, seed)
+    whole = RandomWalk(num, seed)
     expected = [whole(step) for step in range(max(steps) + 1)]
     assert set(expected) <= set(range(num))
     assert all(abs(first - second) <= 1 for first, second in pairwise(expected))
-    other = Walk(num, seed)
+    other = RandomWalk(num, seed)
     assert [other(step) for step in steps] == [expected[step] for step in steps]
 
 
 def test_a_walk_visits_all_places_about_alike() -> None:
-    counts = np.bincount([Walk(8, seed)(step) for seed in range(200) for step in (0, 500, 5000)], minlength=8) / 600
+    counts = np.bincount([RandomWalk(8, seed)(step) for seed in range(200) for step in (0, 500, 5000)], minlength=8) / 600
     assert counts.min() > 0.5 / 8
 
 

@@ -63,7 +63,7 @@ def test_a_net_without_blocks_is_one_layer() -> None:
 
 
 def test_weights_near_the_image_move_less() -> None:
-    from edgenas.training.distillation import Objective
+    from edgenas.training.distillation import TrainingLoss
     from edgenas.training.loop import LoopSettings, start, train
     from tests.training.tiny import CPU, TinyBatches, tiny_net
 
@@ -71,7 +71,7 @@ def test_weights_near_the_image_move_less() -> None:
     net = tiny_net()
     before = {name: value.clone() for name, value in net.named_parameters()}
     state = start(net, settings, CPU)
-    list(train(state, TinyBatches(), Objective(), settings))
+    list(train(state, TinyBatches(), TrainingLoss(), settings))
     moves = {name: (value.detach() - before[name]).abs().max().item() for name, value in net.named_parameters()}
     first, last = moves["patch_embed.proj.weight"], max(value for name, value in moves.items() if name.startswith("head"))
     assert 0 < first < 0.1 * last  # AdamW moves a weight by about its learning rate

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.projection import MOST, add_projected, take_gradients
 from edgenas.training.sampling import Subnets, sandwich
@@ -62,7 +62,9 @@ def test_a_step_with_projection_differs_where_subnets_disagree_and_not_with_one_
             return sandwich(SPACE, rng, 1)[:num]
 
         state = start(tiny_supernet(), LoopSettings(epochs=1, learning_rate=2e-3, clip_norm=None, ema_decay=None), CPU)
-        for _ in train(state, TinyBatches(), Objective(), LoopSettings(1, 2e-3, ema_decay=None), subnets=subnets, project=project):
+        for _ in train(
+            state, TinyBatches(), TrainingLoss(), LoopSettings(1, 2e-3, ema_decay=None), subnets=subnets, project=project
+        ):
             pass
         return torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
 

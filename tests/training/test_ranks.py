@@ -23,14 +23,14 @@ from edgenas.errors import RankError, UsageError
 from edgenas.runs.place import Place, first_host, leave_others, place_of, processes_here
 from edgenas.training import ranks as ranks_module
 from edgenas.training.checkpoints import TrainState, load_state, save_state
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, StepRecord, start, train
 from edgenas.training.ranks import ALONE, Ranks, join
 from edgenas.training.sampling import Subnets, sandwich
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
 
 SETTINGS = LoopSettings(epochs=5, learning_rate=2e-3, seed=7)  # 4 steps an epoch: 20 in all
-OBJECTIVE = Objective(smoothing=0.1, kd_weight=0.4, temperature=2.0, class_weights_C=torch.tensor([0.3, 1.0, 2.5]))
+OBJECTIVE = TrainingLoss(smoothing=0.1, kd_weight=0.4, temperature=2.0, class_weights_C=torch.tensor([0.3, 1.0, 2.5]))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,9 @@ def test_another_that_is_gone_is_one_line_and_the_state_is_whole(tmp_path: Path)
     def work(ranks: Ranks) -> dict[str, Any]:
         torch.set_num_threads(1)
         state = start(tiny_supernet(), SETTINGS, CPU)
-        steps = train(state, Parts(ranks, torch.float32), Objective(), SETTINGS, subnets=lambda rng, step: [LARGEST], ranks=ranks)
+        steps = train(
+            state, Parts(ranks, torch.float32), TrainingLoss(), SETTINGS, subnets=lambda rng, step: [LARGEST], ranks=ranks
+        )
         began = time.monotonic()
         try:
             for record in steps:

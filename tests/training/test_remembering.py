@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.mixing import cutmix
 from edgenas.training.teacher import RememberingTeacher, remembering
@@ -15,7 +15,7 @@ from tests.training.tiny import CPU, LARGEST, SMALLEST, TinyBatches, tiny_net
 
 SETTINGS = LoopSettings(epochs=2, learning_rate=2e-3, seed=7)
 STEPS = SETTINGS.epochs * TinyBatches().num_batches
-TAUGHT = Objective(kd="soft", kd_weight=0.9, temperature=2.0)
+TAUGHT = TrainingLoss(kd="soft", kd_weight=0.9, temperature=2.0)
 
 
 class Counted(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.sharpness import at_sharpest
 from tests.training.tiny import CPU, TinyBatches, tiny_net
@@ -45,7 +45,7 @@ def test_training_with_it_differs_and_is_reproducible() -> None:
     def trained(rho: float | None) -> torch.Tensor:
         settings = LoopSettings(epochs=1, learning_rate=2e-3, sam_rho=rho)
         net = tiny_net()
-        list(train(start(net, settings, CPU), TinyBatches(), Objective(), settings))
+        list(train(start(net, settings, CPU), TinyBatches(), TrainingLoss(), settings))
         return torch.cat([value.detach().flatten() for value in net.parameters()])
 
     plain, sharp, again = trained(None), trained(0.05), trained(0.05)

@@ -14,7 +14,7 @@ from edgenas.errors import MissingBackendError
 from edgenas.records import LogRow
 from edgenas.runs import Note, Progress
 from edgenas.training.checkpoints import load_state
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.evaluation import subnet_accuracies, subnet_logits
 from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import fit
@@ -102,7 +102,7 @@ def test_the_loop_hands_on_what_was_shown_and_how_long_it_waited() -> None:
     images_NCHW, labels_N = tiny_images(30)
     evaluate = watching(images_NCHW, labels_N, watched_nets(SPACE, MACS, labels_N, training_macs=PLENTY, seed=0), NAMES)
     state = start(tiny_supernet(), settings, CPU)
-    records = list(train(state, TinyBatches(), Objective(), settings, subnets=lambda rng, step: [SMALLEST], evaluate=evaluate))
+    records = list(train(state, TinyBatches(), TrainingLoss(), settings, subnets=lambda rng, step: [SMALLEST], evaluate=evaluate))
     last = records[-1]
     assert isinstance(last, EpochRecord)
     assert last.shown is not None
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_a_number_names_its_subnets() -> None:
     settings = LoopSettings(epochs=1, learning_rate=1e-2)
     state = start(supernet, settings, CPU)
     with pytest.raises(TrainingDivergedError) as caught:
-        list(train(state, TinyBatches(poison=True), Objective(), settings, subnets=lambda rng, step: [SMALLEST, LARGEST]))
+        list(train(state, TinyBatches(poison=True), TrainingLoss(), settings, subnets=lambda rng, step: [SMALLEST, LARGEST]))
     assert caught.value.subnets == (SMALLEST, LARGEST)
 
 

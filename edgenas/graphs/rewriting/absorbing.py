@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import MOVES, attribute_of
-from edgenas.graphs.rewriting.projections import Projection, first_feature
+from edgenas.graphs.rewriting.projections import WaitingProjection, first_feature
 from edgenas.graphs.views import View, plain
 from edgenas.graphs.weights import combined
 
@@ -144,8 +144,8 @@ def _bias_after(draft: Draft, node: onnx.NodeProto, width: int) -> tuple[onnx.Te
     adds = _only_reader(draft, node)
     if adds is None or adds.op_type != "Add":
         return None
-    found = [tensor for name in adds.input if (tensor := draft.tensors.get(name)) is not None and tuple(tensor.dims) == (width,)]
-    return (found[0], adds.output[0]) if len(found) == 1 and adds.output[0] in draft.shapes else None
+    biases = [tensor for name in adds.input if (tensor := draft.tensors.get(name)) is not None and tuple(tensor.dims) == (width,)]
+    return (biases[0], adds.output[0]) if len(biases) == 1 and adds.output[0] in draft.shapes else None
 
 
 def _only_reader(draft: Draft, node: onnx.NodeProto) -> onnx.NodeProto | None:
@@ -153,14 +153,14 @@ def _only_reader(draft: Draft, node: onnx.NodeProto) -> onnx.NodeProto | None:
     return readers[0] if len(readers) == 1 == draft.uses[node.output[0]] else None
 
 
-def _waiting_for(draft: Draft, name: str) -> Projection | None:
+def _waiting_for(draft: Draft, name: str) -> WaitingProjection | None:
     """The projection behind a value, if it waits and nothing else reads it."""
     projection = draft.waiting.get(draft.views[name].base)
     is_free = projection is not None and projection.spatial is None and name in draft.own and draft.uses[name] == 1
     return projection if is_free else None
 
 
-def _is_features(view: View, axis: int, projection: Projection) -> bool:
+def _is_features(view: View, axis: int, projection: WaitingProjection) -> bool:
     """Whether an axis of a view is all features of a projection, and no other axis has any."""
     first = first_feature(view, projection.num_out)
     atoms = tuple(range(first, len(view.sizes)))
@@ -174,7 +174,7 @@ def _with_features(view: View, num: int, width: int, base: str) -> View:
     return View(base, (*view.sizes[:first], width), tuple(a for axis in axes for a in axis), tuple(len(axis) for axis in axes))
 
 
-def _wait(draft: Draft, name: str, projection: Projection, view: View, num: int) -> View:
+def _wait(draft: Draft, name: str, projection: WaitingProjection, view: View, num: int) -> View:
     """Let a projection wait under a new name; how it is read."""
     draft.waiting[name] = projection
     placed = _with_features(view, num, projection.num_out, name)
@@ -182,12 +182,12 @@ def _wait(draft: Draft, name: str, projection: Projection, view: View, num: int)
     return placed
 
 
-def _in_out(values: NDArray[Any], projection: Projection) -> NDArray[Any]:
+def _in_out(values: NDArray[Any], projection: WaitingProjection) -> NDArray[Any]:
     """A projection's weight of shape (features in, features out), in float64."""
     return np.asarray(values.T if projection.is_turned else values, dtype=np.float64)
 
 
-def _filled(arrays: tuple[NDArray[Any], ...], keys: Projection, queries: Projection) -> tuple[NDArray[Any], ...]:
+def _filled(arrays: tuple[NDArray[Any], ...], keys: WaitingProjection, queries: WaitingProjection) -> tuple[NDArray[Any], ...]:
     """Weights of keys and queries and their biases, of zeros where they have none."""
     k_ZD, q_ID = _in_out(arrays[0], keys), _in_out(arrays[1], queries)
     bias_D = arrays[2] if keys.bias is not None else np.zeros(keys.num_out)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def spatial_of(draft: Draft, node: onnx.NodeProto) -> Shape | None:
     """Height and width of the depthwise convolution that a projection leads to or comes from; None without one."""
     ahead = _depthwise_ahead(draft, node)
-    found = ahead if ahead is not None else _depthwise_behind(draft, node)
-    if found is None:
+    sides = ahead if ahead is not None else _depthwise_behind(draft, node)
+    if sides is None:
         return None
-    shape = draft.shapes.get(found.input[0] if ahead is not None else found.output[0])
+    shape = draft.shapes.get(sides.input[0] if ahead is not None else sides.output[0])
     return None if shape is None or len(shape) != 4 else shape[2:]
 
 

@@ -90,10 +90,10 @@ def _streams(draft: Draft) -> Iterator[Stream]:
     for node in draft.model.graph.node:
         if not is_affine(draft, node) or node.input[0] in seen:
             continue
-        found = Stream(draft.shapes[node.output[0]][-1])
-        if _is_whole(draft, found, node.input[0]):
-            yield found
-        seen |= found.values
+        stream = Stream(draft.shapes[node.output[0]][-1])
+        if _is_whole(draft, stream, node.input[0]):
+            yield stream
+        seen |= stream.values
 
 
 def _is_whole(draft: Draft, stream: Stream, start: str) -> bool:
@@ -162,13 +162,13 @@ def _weighted(draft: Draft, node: onnx.NodeProto, width: int) -> list[tuple[onnx
     if weight is None or len(weight.dims) != 2:
         return []
     axis = 0 if attribute_of(node, "transB", 0) else 1
-    found = [(node, 1, axis)]
+    weighted = [(node, 1, axis)]
     if len(node.input) > 2:
         bias = draft.tensors.get(node.input[2])
         if bias is None or tuple(bias.dims) != (width,):
             return []
-        found.append((node, 2, 0))
-    return found if weight.dims[axis] == width else []
+        weighted.append((node, 2, 0))
+    return weighted if weight.dims[axis] == width else []
 
 
 def _convolution(draft: Draft, name: str, width: int) -> list[tuple[onnx.NodeProto, int, int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenas.graphs.naming import joined, module_of, numbered
 from edgenas.graphs.rewriting.kinds import MOVES
-from edgenas.graphs.rewriting.projections import Projection, image_of
+from edgenas.graphs.rewriting.projections import WaitingProjection, image_of
 from edgenas.graphs.shapes import free
 from edgenas.graphs.views import Shape, View, plain, steps_to
 from edgenas.graphs.weights import derived
@@ -50,7 +50,7 @@ class Draft:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     lies: dict[str, Shape] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
-    waiting: dict[str, Projection] = field(default_factory=dict)
+    waiting: dict[str, WaitingProjection] = field(default_factory=dict)
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
     made: dict[str, onnx.TensorProto] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgenas.graphs.rewriting.draft import Draft
-from edgenas.graphs.rewriting.projections import Projection, first_feature
+from edgenas.graphs.rewriting.projections import WaitingProjection, first_feature
 from edgenas.graphs.views import View
 from edgenas.graphs.weights import derived, scalar
 
@@ -39,7 +39,7 @@ def into_weights(draft: Draft, node: onnx.NodeProto, view: View, tensor: onnx.Te
     return True
 
 
-def _scaled(draft: Draft, projection: Projection, output: str, factor: float) -> Projection:
+def _scaled(draft: Draft, projection: WaitingProjection, output: str, factor: float) -> WaitingProjection:
     weight, bias = projection.weight, projection.bias
     weight = draft.keep(derived(weight, f"{output}:weight", weight.dims, lambda values: values * factor))
     if bias is not None:
@@ -47,7 +47,7 @@ def _scaled(draft: Draft, projection: Projection, output: str, factor: float) ->
     return replace(projection, weight=weight, bias=bias)
 
 
-def to_features(draft: Draft, projection: Projection, output: str, begin: int, end: int) -> Projection:
+def to_features(draft: Draft, projection: WaitingProjection, output: str, begin: int, end: int) -> WaitingProjection:
     """A projection to a range of the features; ``output`` names its weights."""
     weight, bias, turned = projection.weight, projection.bias, projection.is_turned
     dims = (end - begin, projection.num_in) if turned else (projection.num_in, end - begin)

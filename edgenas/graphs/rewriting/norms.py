@@ -27,7 +27,7 @@ PARTS = frozenset({"Slice", "Split", "Gather"})
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class NormReader:
     """A node that multiplies the rows of a normalisation by a weight.
 
     Attributes:
@@ -53,13 +53,13 @@ def with_plain_norms(draft: Draft, centred: Collection[str]) -> tuple[onnx.Model
 
     units = frozenset(norm.output[0] for norm in _norms(draft)) if "absorb" in draft.wanted else frozenset()
     norms = [node for node in draft.model.graph.node if node.output and node.output[0] in {*units, *centred}]
-    found = {norm.output[0]: readers for norm in norms if (readers := _readers_of(draft, norm))}
-    if not found:
+    readers_of = {norm.output[0]: readers for norm in norms if (readers := _readers_of(draft, norm))}
+    if not readers_of:
         return draft.model, frozenset()
     model = onnx.ModelProto()
     model.CopyFrom(draft.model)
     nodes = {node.output[0]: node for node in model.graph.node}
-    for name, readers in found.items():
+    for name, readers in readers_of.items():
         norm = nodes[name]
         factors, shifts = (draft.tensors[each] for each in norm.input[1:3])
         for reader in readers:
@@ -75,7 +75,7 @@ def with_plain_norms(draft: Draft, centred: Collection[str]) -> tuple[onnx.Model
             plain_shifts = derived(shifts, f"{name}{ZEROS}", shifts.dims, np.zeros_like)
         norm.input[1:3] = [ones.name, plain_shifts.name]
         model.graph.initializer.extend([ones, plain_shifts])
-    return model, units.intersection(found)
+    return model, units.intersection(readers_of)
 
 
 def _norms(draft: Draft) -> Iterator[onnx.NodeProto]:
@@ -106,11 +106,11 @@ def _maker_through(draft: Draft, name: str, kinds: frozenset[str]) -> onnx.NodeP
     return maker
 
 
-def _readers_of(draft: Draft, norm: onnx.NodeProto) -> list[Reader] | None:
+def _readers_of(draft: Draft, norm: onnx.NodeProto) -> list[NormReader] | None:
     """What reads a normalisation, if all of it can take its factors and biases up."""
     shape = draft.shapes[norm.output[0]]
     outputs = {value.name for value in draft.model.graph.output}
-    found: list[Reader] = []
+    readers: list[NormReader] = []
     left: list[tuple[str, View]] = [(norm.output[0], plain("", shape))]
     while left:
         name, view = left.pop()
@@ -122,10 +122,10 @@ def _readers_of(draft: Draft, norm: onnx.NodeProto) -> list[Reader] | None:
             if moved is not None:
                 left.append((node.output[0], moved))
             elif reader is not None:
-                found.append(reader)
+                readers.append(reader)
             else:
                 return None
-    return found
+    return readers
 
 
 def _moved(draft: Draft, node: onnx.NodeProto, view: View) -> View | None:
@@ -135,7 +135,7 @@ def _moved(draft: Draft, node: onnx.NodeProto, view: View) -> View | None:
     return view.transposed(attribute_of(node, "perm")) if node.op_type == "Transpose" else view.reshaped(shape)
 
 
-def _reader(draft: Draft, node: onnx.NodeProto, name: str, view: View) -> Reader | None:
+def _reader(draft: Draft, node: onnx.NodeProto, name: str, view: View) -> NormReader | None:
     """A node that multiplies the features of a view by a weight; None if it does not, or could take no bias up."""
     weight = draft.tensors.get(node.input[1]) if len(node.input) > 1 and node.input[0] == name else None
     if weight is None:
@@ -146,16 +146,16 @@ def _reader(draft: Draft, node: onnx.NodeProto, name: str, view: View) -> Reader
         adds = readers[0] if len(readers) == 1 == draft.uses[node.output[0]] and readers[0].op_type == "Add" else None
         biases = [] if adds is None else [draft.tensors[each] for each in adds.input if each in draft.tensors]
         if len(biases) == 1 and tuple(biases[0].dims) == (weight.dims[1],):
-            return Reader(node, weight, biases[0], adds)
+            return NormReader(node, weight, biases[0], adds)
     is_plain = node.op_type == "Conv" and len(node.input) == 3 and attribute_of(node, "group", 1) == 1
     if is_plain and not any(attribute_of(node, "pads", ())) and attribute_of(node, "auto_pad", b"NOTSET") == b"NOTSET":
         bias = draft.tensors.get(node.input[2])
         if bias is not None and view.axes[1] == features:
-            return Reader(node, weight, bias, None)
+            return NormReader(node, weight, bias, None)
     return None
 
 
-def _taken_up(reader: Reader, factors: Any, shifts: Any, *, is_unit: bool) -> tuple[onnx.TensorProto, onnx.TensorProto]:
+def _taken_up(reader: NormReader, factors: Any, shifts: Any, *, is_unit: bool) -> tuple[onnx.TensorProto, onnx.TensorProto]:
     """Weight and bias that give, of rows with factors of 1 and biases of 1 or 0, what a reader gave."""
     weight, bias, name = reader.weight, reader.bias, reader.node.output[0]
     assert bias is not None

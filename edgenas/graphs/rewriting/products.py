@@ -9,7 +9,7 @@ from edgenas.graphs.rewriting.absorbing import absorb_output, absorb_queries
 from edgenas.graphs.rewriting.around import spatial_of
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import attribute_of
-from edgenas.graphs.rewriting.projections import Projection, over_rows, over_space, shape_of
+from edgenas.graphs.rewriting.projections import WaitingProjection, over_rows, over_space, shape_of
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +47,7 @@ def _project(draft: Draft, node: onnx.NodeProto, weight: Any, bias: Any, *, is_t
     rows = draft.views[node.input[0]]
     shape = draft.shapes.get(node.output[0])
     spatial = spatial_of(draft, node) if "pointwise" in draft.wanted else None
-    projection = Projection(node, rows, weight, bias, is_turned, spatial)
+    projection = WaitingProjection(node, rows, weight, bias, is_turned, spatial)
     if shape is None or projection.num_in != rows.shape[-1] or projection.num_out == 1:
         return False
     view = over_space(projection, node.output[0], shape) if spatial is not None else None

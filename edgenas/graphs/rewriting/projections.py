@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class WaitingProjection:
     """A matrix product with a weight that waits for a reader.
 
     Attributes:
@@ -51,7 +51,7 @@ def first_feature(view: View, num: int) -> int:
     return atom
 
 
-def over_rows(projection: Projection, base: str) -> View:
+def over_rows(projection: WaitingProjection, base: str) -> View:
     """A projection's result, its rows in the order in which they lie where the features are the last in memory already."""
     rows = projection.rows
     num = rows.counts[-1]
@@ -64,7 +64,7 @@ def over_rows(projection: Projection, base: str) -> View:
     return View(base, (*sizes, projection.num_out), (*order, len(order)), (*rows.counts[:-1], 1))
 
 
-def over_space(projection: Projection, base: str, shape: Shape) -> View | None:
+def over_space(projection: WaitingProjection, base: str, shape: Shape) -> View | None:
     """A 1x1 convolution's result, read as (batch, tokens, features); None where the tokens are no image."""
     assert projection.spatial is not None
     if len(shape) != 3 or shape[1] != math.prod(projection.spatial):
@@ -78,7 +78,7 @@ def image_of(shape: Shape, spatial: Shape) -> Shape:
     return (shape[0], shape[2], *spatial)
 
 
-def shape_of(projection: Projection, view: View) -> Shape:
+def shape_of(projection: WaitingProjection, view: View) -> Shape:
     """How a projection's result lies."""
     if projection.spatial is not None:
         return image_of(view.shape, projection.spatial)

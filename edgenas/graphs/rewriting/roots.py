@@ -75,6 +75,6 @@ def _steps(node: onnx.NodeProto, made: dict[str, onnx.TensorProto], names: set[s
 
 def _free_name(name: str, names: set[str]) -> str:
     """``name``, or with the first number behind it that no other node has; it is added to ``names``."""
-    found = next(each for each in (name, *(f"{name}_{num}" for num in range(2, len(names) + 3))) if each not in names)
-    names.add(found)
-    return found
+    free = next(each for each in (name, *(f"{name}_{num}" for num in range(2, len(names) + 3))) if each not in names)
+    names.add(free)
+    return free

@@ -69,10 +69,10 @@ def look_again(project: Project) -> Iterator[Record]:
 
 def told_earlier(project: Project) -> Iterator[Note]:
     """What an earlier look at spaces said of the limit that is set; nothing without one."""
-    found = known_look(project)
-    if found is None or found.chosen is None or found.chosen.space == project.settings.space.name:
+    look = known_look(project)
+    if look is None or look.chosen is None or look.chosen.space == project.settings.space.name:
         return
-    yield Note(f"a look at spaces on {found.date[:10]} preferred {found.chosen.words} (`edgenas plan --spaces`)")
+    yield Note(f"a look at spaces on {look.date[:10]} preferred {look.chosen.words} (`edgenas plan --spaces`)")
 
 
 def _unmeasured(space: str, *, has_limits: bool) -> str:

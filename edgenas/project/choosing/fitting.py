@@ -54,5 +54,5 @@ def most_macs(timed: Iterable[tuple[float, float]], limit_ms: float) -> float:
 def fit(space: SearchSpace, macs: CostModel, up_to: float, rng: np.random.Generator) -> Fit:
     """The nets with at most so many MACs."""
     limits = [UpperLimit("macs", up_to, macs)]
-    found = survey(space, limits, rng, max_rows=MAX_ROWS)
-    return Fit(found.share, best_within(space, limits, [macs], found, rng))
+    surveyed = survey(space, limits, rng, max_rows=MAX_ROWS)
+    return Fit(surveyed.share, best_within(space, limits, [macs], surveyed, rng))

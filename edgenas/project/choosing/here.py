@@ -18,7 +18,7 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, choose_runtime, device_name
 from edgenas.latency.table import machine_remarks, space_hash
 from edgenas.latency.timing import Watch, cpu_quota, usable_cores, usable_threads
-from edgenas.project.choosing.looking import Look, look_at
+from edgenas.project.choosing.looking import LookContext, look_at
 from edgenas.project.choosing.rule import choose, ranked, set_aside
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import workshop_in
@@ -65,6 +65,33 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
     """
     begin, settings = time.monotonic(), project.settings.profile
     runtime = yield from choose_runtime(settings.device, settings.runtime)
+    rows, disturbed = yield from _looked(project, wanted, runtime)
+    threads = settings.threads if settings.threads is not None else usable_threads()
+    result = LookResult(
+        limit_ms=wanted.limit_ms,
+        device=device_name(runtime.device_kind),
+        runtime=runtime.name,
+        precision=settings.precision or "fp32",
+        batch_size=settings.batch_size or 1,
+        threads=threads if runtime.device_kind == "cpu" else None,
+        seconds=time.monotonic() - begin,
+        disturbed=disturbed,
+        num_images=wanted.num_images,
+        images_px=wanted.images_px,
+        rows=tuple(ranked(rows, wanted.num_images)),
+        chosen=choose(rows, wanted.num_images, wanted.limit_ms),
+        set_aside=set_aside(rows, wanted.num_images),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    result.write(project.run.look / RESULT)
+    return result
+
+
+def _looked(
+    project: Project, wanted: Wanted, runtime: Runtime
+) -> Generator[Note | Progress, None, tuple[list[LookedSpace], tuple[str, ...]]]:
+    """A row for every space and side that was looked at, and what else went on meanwhile."""
+    settings = project.settings.profile
     precision, batch_size = settings.precision or "fp32", settings.batch_size or 1
     with journal(project.run.look / JOURNAL, _identity(project.settings, runtime), keep=True) as memory:
         if len(memory):
@@ -79,7 +106,9 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
                 yield workshop
 
         pace = partial(_pace, project, wanted.num_images, memory)
-        look = Look(wanted.limit_ms, wanted.num_classes, wanted.num_images, wanted.images_px, shop, settings.threads, pace, memory)
+        look = LookContext(
+            wanted.limit_ms, wanted.num_classes, wanted.num_images, wanted.images_px, shop, settings.threads, pace, memory
+        )
         watch = Watch()
         rows = yield from look_at(wanted.spaces, look)
         disturbed = _disturbed(watch, settings.threads)
@@ -87,32 +116,7 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
             memory.remove()  # another look is not to begin with what may be wrong
     for remark in disturbed:
         yield Note(f"{remark}; what fits may be more than is said: look again with `edgenas plan --spaces`", is_warning=True)
-    threads = settings.threads if settings.threads is not None else usable_threads()
-    result = LookResult(
-        limit_ms=wanted.limit_ms,
-        device=device_name(runtime.device_kind),
-        runtime=runtime.name,
-        precision=precision,
-        batch_size=batch_size,
-        threads=threads if runtime.device_kind == "cpu" else None,
-        seconds=time.monotonic() - begin,
-        disturbed=disturbed,
-        **_found(wanted, rows),
-    )
-    result.write(project.run.look / RESULT)
-    return result
-
-
-def _found(wanted: Wanted, rows: Sequence[LookedSpace]) -> dict[str, Any]:
-    """What the rule makes of the rows, as fields of the result."""
-    return {
-        "num_images": wanted.num_images,
-        "images_px": wanted.images_px,
-        "rows": tuple(ranked(rows, wanted.num_images)),
-        "chosen": choose(rows, wanted.num_images, wanted.limit_ms),
-        "set_aside": set_aside(rows, wanted.num_images),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return rows, disturbed
 
 
 def _disturbed(watch: Watch, threads: int | None) -> tuple[str, ...]:
@@ -140,8 +144,8 @@ def known_look(project: Project) -> LookResult | None:
     path, limit_ms = project.run.look / RESULT, limit_here(project.settings)
     if limit_ms is None or not path.exists():
         return None
-    found = LookResult.read(path, hint="delete it: `edgenas plan --spaces` looks again")
-    return found if found.limit_ms == limit_ms else None
+    look = LookResult.read(path, hint="delete it: `edgenas plan --spaces` looks again")
+    return look if look.limit_ms == limit_ms else None
 
 
 def nothing_fits(result: LookResult) -> InfeasibleError:

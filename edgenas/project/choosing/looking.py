@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs import CostModel, cost_models
+from edgenas.costs import CostModels, cost_models
 from edgenas.errors import ArtefactError, ExportError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, time_quickly
 from edgenas.latency.nets import components_of
 from edgenas.latency.table import space_hash
 from edgenas.project.choosing.fitting import Fit, fit, most_macs
-from edgenas.records import LookedNet, LookedSpace, TrainingPace
+from edgenas.records import LookedNet, LookedSpace, QuickTime, TrainingPace
 from edgenas.runs import Note, Progress, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -38,7 +38,7 @@ Pacer = Callable[[SearchSpace, Task], Generator[None, None, TrainingPace]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class LookContext:
     """What a look needs of the device and the data.
 
     Attributes:
@@ -69,7 +69,7 @@ class Look:
 
 
 def look_at(
-    spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: Look
+    spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: LookContext
 ) -> Generator[Progress | Note, None, list[LookedSpace]]:
     """Look at spaces, each at sides from its largest down; those that ask for more images than there are come last.
 
@@ -112,7 +112,7 @@ def _has_nets(space: SearchSpace, task: Task) -> bool:
     return True
 
 
-def _at_sides(space: SearchSpace, sides: Sequence[int], look: Look, rows: list[LookedSpace]) -> Ticks:
+def _at_sides(space: SearchSpace, sides: Sequence[int], look: LookContext, rows: list[LookedSpace]) -> Ticks:
     """Add rows of one space, from its largest side down."""
     own: list[LookedSpace] = []
     for side in sides:
@@ -130,7 +130,7 @@ def _is_hopeless(above: LookedSpace, side: int, limit_ms: float) -> bool:
     return above.least_ms * (side / above.image_px) ** 2 / 2 > limit_ms
 
 
-def _at_side(space: SearchSpace, task: Task, look: Look) -> Generator[None, None, LookedSpace]:
+def _at_side(space: SearchSpace, task: Task, look: LookContext) -> Generator[None, None, LookedSpace]:
     """Time nets of a space at one side, and tell what fits."""
     models = cost_models(space, task)
     with look.shop(space, task) as workshop:
@@ -139,7 +139,7 @@ def _at_side(space: SearchSpace, task: Task, look: Look) -> Generator[None, None
     training = None
     if fitted.best_G is not None and look.is_for(space):
         training = yield from look.pace(space, task)
-    best = 0 if fitted.best_G is None else round(float(models["macs"](fitted.best_G[None])[0]))
+    best = 0 if fitted.best_G is None else round(float(models.macs(fitted.best_G[None])[0]))
     return LookedSpace(
         space=space.name,
         purpose=space.purpose,
@@ -158,7 +158,7 @@ def _at_side(space: SearchSpace, task: Task, look: Look) -> Generator[None, None
 
 def _fitted(timed: _Timed) -> Generator[None, None, Fit]:
     """Time the nets that tell what fits."""
-    space, macs, limit_ms = timed.space, timed.models["macs"], timed.look.limit_ms
+    space, macs, limit_ms = timed.space, timed.models.macs, timed.look.limit_ms
     rng = np.random.default_rng(0)
     corners_AG = space.corners(largest=False)
     yield from timed.add(SMALLEST, corners_AG[int(np.argmin(macs(corners_AG)))])
@@ -185,28 +185,29 @@ class _Timed:
     space: SearchSpace
     task: Task
     workshop: Workshop
-    look: Look
-    models: Mapping[str, CostModel]
+    look: LookContext
+    models: CostModels
     nets: dict[str, LookedNet] = field(default_factory=dict)
 
     def add(self, name: str, genes_G: NDArray[np.int16]) -> Ticks:
         """Time one net, unless that was done before; one call of a net that is far above the limit says nothing of others."""
         key, far_ms = self._key(genes_G), FAR * self.look.limit_ms
-        known = self.look.memory.recall(key)
-        if known is None or (known["is_one_call"] and known["ms"] <= far_ms):
+        recalled = self.look.memory.recall(key)
+        known = None if recalled is None else QuickTime.from_json(recalled)
+        if known is None or (known.is_one_call and known.ms <= far_ms):
             chain = components_of(self.space, genes_G, self.task)
             for _ in self.workshop.prepare_chains([chain]):
                 yield
             target = self.workshop.target(self.look.threads)
             yield
             latency_ms = time_quickly(target, self.workshop.build(chain), far_ms)
-            known = {"ms": latency_ms, "is_one_call": latency_ms > far_ms}
-            self.look.memory.record(key, known)
+            known = QuickTime(ms=float(latency_ms), is_one_call=bool(latency_ms > far_ms))
+            self.look.memory.record(key, known.as_json())
         self.nets[name] = LookedNet(
             image_px=self.space.task_of(genes_G, self.task).image_px,
-            params=round(float(self.models["params"](genes_G[None])[0])),
+            params=round(float(self.models.params(genes_G[None])[0])),
             macs=round(self._macs(genes_G)),
-            latency_ms=float(known["ms"]),
+            latency_ms=known.ms,
         )
 
     def at_least_ms(self, genes_G: NDArray[np.int16]) -> float:
@@ -219,7 +220,7 @@ class _Timed:
         return most_macs([(net.macs, net.latency_ms) for net in self.nets.values()], self.look.limit_ms)
 
     def _macs(self, genes_G: NDArray[np.int16]) -> float:
-        return float(self.models["macs"](genes_G[None])[0])
+        return float(self.models.macs(genes_G[None])[0])
 
     def _key(self, genes_G: NDArray[np.int16]) -> str:
         asked = [space_hash(self.space), self.space.name, self.task.image_px, self.task.num_classes, genes_G.tolist()]

@@ -42,7 +42,7 @@ def supernet_pace(project: Project, space: SearchSpace, task: Task, num_images: 
         num_images: of the train split.
     """
     settings = replace(project.settings, space=SpaceSettings(space.name))
-    macs = cost_models(space, task)["macs"]
+    macs = cost_models(space, task).macs
     try:
         draw = sampling_of(replace(project, settings=settings), task, anew=True).draw
         steps = [draw(step_rng(settings.train.seed, 0, step), step) for step in range(STEPS)]

@@ -42,7 +42,7 @@ def sides_for(
     if image_px is not None:
         near = [name for name, space in spaces.items() if sides[name] and _is_near(space, image_px)]
         sides = dict.fromkeys(near or spaces, (image_px,))
-    return {name: (spaces[name], found) for name, found in sides.items() if found}
+    return {name: (spaces[name], possible) for name, possible in sides.items() if possible}
 
 
 def sides_of(space: SearchSpace, images_px: int) -> tuple[int, ...]:

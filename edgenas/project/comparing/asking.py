@@ -52,8 +52,8 @@ def parse_rivals(texts: Sequence[str]) -> tuple[Asked, ...]:
     problems: list[str] = []
     asked = []
     for item in dict.fromkeys(items):
-        found = _parsed(item, problems)
-        asked += [found] if found is not None else []
+        rival = _parsed(item, problems)
+        asked += [rival] if rival is not None else []
     if problems:
         hint = f"rivals are written {FORMS}"
         raise UsageError(problems[0] if len(problems) == 1 else "rivals cannot be", problems=problems[1:] and problems, hint=hint)
@@ -79,42 +79,48 @@ def _parsed(item: str, problems: list[str]) -> Asked | None:
 
 
 def _timm(item: str, problems: list[str]) -> Asked | None:
-    found = _TIMM.fullmatch(item)
-    if found is None:
+    match = _TIMM.fullmatch(item)
+    if match is None:
         problems.append(f"{item!r} is not written timm:NAME, timm:NAME@SIDE or timm:NAME@SIDE/STRIDE, with =FILE for weights")
         return None
-    problems += _wrong(item, found)
-    side, stride, file = found["side"], found["stride"], _file(found, problems)
-    return Asked(
-        "timm",
-        item,
-        found["name"],
-        file,
-        int(side) if side is not None else None,
-        int(stride) if stride is not None else None,
-    )
+    written = _Written.of(*match.group("name", "side", "stride", "file"))
+    problems += _wrong(item, written)
+    return Asked("timm", item, written.name, _file(written, problems), written.side, written.stride)
 
 
-def _wrong(item: str, found: re.Match[str]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """``timm:NAME@SIDE/STRIDE=FILE`` in its parts; None for what is left out."""
+
+    name: str
+    side: int | None
+    stride: int | None
+    file: str | None
+
+    @classmethod
+    def of(cls, name: str, side: str | None, stride: str | None, file: str | None) -> _Written:
+        return cls(name, None if side is None else int(side), None if stride is None else int(stride), file)
+
+
+def _wrong(item: str, written: _Written) -> Iterator[str]:
     import timm
 
-    if not timm.is_model(found["name"]):
-        near = nearest_names(found["name"])
-        yield f"timm has no model {found['name']!r}" + (f"; similar are {', '.join(near)}" if near else "")
-    if found["side"] is not None and not 16 <= int(found["side"]) <= 4096:
-        yield f"{item}: a side of {found['side']} px; allowed is 16 to 4096"
-    if found["stride"] is not None and int(found["stride"]) not in STRIDES:
-        yield f"{item}: a stem of stride {found['stride']}; allowed is {', '.join(map(str, STRIDES))}"
+    if not timm.is_model(written.name):
+        near = nearest_names(written.name)
+        yield f"timm has no model {written.name!r}" + (f"; similar are {', '.join(near)}" if near else "")
+    if written.side is not None and not 16 <= written.side <= 4096:
+        yield f"{item}: a side of {written.side} px; allowed is 16 to 4096"
+    if written.stride is not None and written.stride not in STRIDES:
+        yield f"{item}: a stem of stride {written.stride}; allowed is {', '.join(map(str, STRIDES))}"
 
 
-def _file(found: re.Match[str], problems: list[str]) -> Path | None:
+def _file(written: _Written, problems: list[str]) -> Path | None:
     """The file of weights; None without one."""
-    text = found["file"]
-    if text is None:
+    if written.file is None:
         return None
-    path = cached_weights(found["name"]) if text == CACHED else Path(text)
+    path = cached_weights(written.name) if written.file == CACHED else Path(written.file)
     if path is None:
-        problems.append(f"timm has fetched no weights of {found['name']} here")
+        problems.append(f"timm has fetched no weights of {written.name} here")
     else:
         _require_file(path, MAX_WEIGHTS_BYTES, problems)
     return path

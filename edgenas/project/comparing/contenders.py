@@ -9,7 +9,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.errors import MissingInputError
-from edgenas.project.chosen import Choice, chosen
+from edgenas.project.chosen import ChosenNet, chosen
 from edgenas.project.deployed import net_of
 from edgenas.project.net_facts import images_for
 from edgenas.project.nets import supernet_epochs
@@ -111,7 +111,7 @@ class Ours:
         return cls(choice.arch, contender, sha256, max(1, contender.epochs or 0), contender.seconds, teachings, rates)
 
 
-def _searched(project: Project, images: Images, choice: Choice, row: NetReport | None, net: nn.Module) -> Contender:
+def _searched(project: Project, images: Images, choice: ChosenNet, row: NetReport | None, net: nn.Module) -> Contender:
     """The searched net, with the epochs and seconds that its weights have had."""
     assert choice.folder is not None
     epochs, seconds = epochs_of(choice.folder) or 0, seconds_of(choice.folder)
@@ -120,7 +120,7 @@ def _searched(project: Project, images: Images, choice: Choice, row: NetReport |
         supernet_s = seconds_of(project.run.supernet)
         epochs += supernet_epochs(project)
         seconds = None if seconds is None or supernet_s is None else seconds + supernet_s
-    found = searched(project.run) if choice.facts.from_search else None
+    result = searched(project.run) if choice.facts.from_search else None
     own = images_for(project.space, images, choice.arch)
     params, macs = costs_of(net, images.task.in_channels, own.preprocess.image_px)
     return Contender(
@@ -130,7 +130,7 @@ def _searched(project: Project, images: Images, choice: Choice, row: NetReport |
         seconds=seconds,
         arch=choice.arch,
         teaching=row.teaching if row is not None else None,
-        search_s=found.seconds if found is not None else None,
+        search_s=result.seconds if result is not None else None,
         starts=tuple((row.starts if row is not None else None) or ()),
         folder=choice.folder,
         notes=("its epochs and minutes count those of the supernet",) if inherits else (),

@@ -58,7 +58,7 @@ def family_of(model: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class LatencyLimit:
     """What rivals may take.
 
     Attributes:
@@ -92,14 +92,14 @@ class Looker:
     task: Task
     winner: Arch
     table: RunTable
-    limit: Limit
+    limit: LatencyLimit
     sides: Sequence[int]
     stem_stride: int | None
     memory: Memory
 
     def look(self) -> Generator[Record, None, tuple[list[TimmNet], list[LeftOut]]]:
         """Find every family's net of most multiply-accumulates whose latency fits, and the families of which none does."""
-        found, left_out, best_rate = [], [], 0.0
+        looked, left_out, best_rate = [], [], 0.0
         for family, names in FAMILIES.items():
             seen = yield from self._largest(family, names, best_rate)
             best_rate = max(best_rate, seen.rate)
@@ -107,8 +107,8 @@ class Looker:
                 left_out.append(_left_out(family, seen.latency_ms, self.limit))
             else:
                 yield Note(f"{family}: {seen.net} takes {seen.latency_ms:.3g} ms and is the largest that fits {self.limit}")
-                found.append(seen.net)
-        return found, left_out
+                looked.append(seen.net)
+        return looked, left_out
 
     def _largest(self, family: str, names: Sequence[str], best_rate: float) -> Generator[Record, None, _Seen]:
         """The largest net that fits; without one, what the smallest that was timed takes.
@@ -199,7 +199,7 @@ class _Seen:
     rate: float
 
 
-def _left_out(family: str, latency_ms: float | None, limit: Limit) -> LeftOut:
+def _left_out(family: str, latency_ms: float | None, limit: LatencyLimit) -> LeftOut:
     if latency_ms is None:
         return LeftOut(name=family, reason="timm has none that can be built for these sides")
     reason = f"its smallest takes {latency_ms:.3g} ms, more than {limit}"

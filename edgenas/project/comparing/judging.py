@@ -16,9 +16,10 @@ from edgenas.errors import ExportError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured
 from edgenas.project.comparing.contenders import Contender
-from edgenas.project.comparing.families import Limit
+from edgenas.project.comparing.families import LatencyLimit
 from edgenas.project.comparing.files import NetFiles
 from edgenas.project.deployed import choose_threshold
+from edgenas.project.exporting.source import metrics_of
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
@@ -26,7 +27,7 @@ from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch, ComparedNet, Metrics, Parity, Proportion
 from edgenas.runs import Progress, Record, RunFolder
 from edgenas.stats import decide, holm, mcnemar, paired_difference, wilson
-from edgenas.training.evaluation import logits, report
+from edgenas.training.evaluation import logits
 
 FILE = "as a file"  # parity of what nobody here has exported
 
@@ -44,7 +45,7 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class RivalAnswers:
     """What a net said of the images of test.
 
     Attributes:
@@ -62,7 +63,7 @@ def judge_all(
     project: Project,
     contenders: Sequence[Contender],
     measured: Sequence[Measured | None],
-    limit: Limit | None,
+    limit: LatencyLimit | None,
     files: NetFiles,
 ) -> Generator[Record, None, list[ComparedNet]]:
     """Read test once: every net with its costs, its accuracy, the parity of its export, and its difference to the first."""
@@ -75,7 +76,7 @@ def judge_all(
     return compared(answers, seed=project.settings.retrain.seed)
 
 
-def compared(answers: Sequence[Answers], *, seed: int) -> list[ComparedNet]:
+def compared(answers: Sequence[RivalAnswers], *, seed: int) -> list[ComparedNet]:
     """The rows, each rival's with its difference to the first, and with tests corrected for as many as there are."""
     ours, rivals = answers[0], answers[1:]
     p_values = [_p_mcnemar(ours.right_N, each.right_N) for each in rivals]
@@ -83,11 +84,11 @@ def compared(answers: Sequence[Answers], *, seed: int) -> list[ComparedNet]:
     for each, p_value, p_holm in zip(rivals, p_values, holm(p_values), strict=True):
         difference = paired_difference(ours.right_N, each.right_N, rng=np.random.default_rng(seed))
         better = "neither" if p_holm > 0.05 else ("searched" if difference.value > 0 else "rival")
-        found = None
+        paired = None
         if ours.found_N.size:
-            found = paired_difference(ours.found_N, each.found_N, rng=np.random.default_rng(seed))
+            paired = paired_difference(ours.found_N, each.found_N, rng=np.random.default_rng(seed))
         row = replace(each.row, difference=difference, p_mcnemar=p_value, p_holm=p_holm, better=better)
-        rows.append(replace(row, sensitivity_difference=found))
+        rows.append(replace(row, sensitivity_difference=paired))
     return rows
 
 
@@ -96,8 +97,8 @@ def _p_mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> float
 
 
 def _answers(
-    project: Project, each: Contender, latency: Measured | None, limit: Limit | None, gates: Gates, files: NetFiles
-) -> Generator[Record, None, Answers]:
+    project: Project, each: Contender, latency: Measured | None, limit: LatencyLimit | None, gates: Gates, files: NetFiles
+) -> Generator[Record, None, RivalAnswers]:
     images = each.images
     yield from decode(images, "calibrate", "test")
     choice = choose_threshold(project, images, each.net)
@@ -105,16 +106,7 @@ def _answers(
     images_NCHW, labels_N = images.arrays("test")
     logits_NK = logits(each.net, images_NCHW)
     p_NK = probabilities(logits_NK)
-    positive = images.class_names[images.positive] if images.positive is not None else None
-    metrics = report(
-        p_NK,
-        labels_N,
-        images.class_names,
-        positive=positive,
-        threshold=threshold,
-        sites=images.sites("test"),
-        choice=choice,
-    )
+    metrics = metrics_of(logits_NK, labels_N, images, threshold, choice)
     parity = Parity("not_run", FILE)
     if isinstance(each.source, nn.Module):
         judge = Judge(images_NCHW, labels_N, logits_NK, images.class_names, images.positive, threshold, gates)
@@ -123,14 +115,14 @@ def _answers(
     is_positive_N = labels_N == images.positive if images.positive is not None else np.zeros(len(labels_N), dtype=np.bool_)
     row = _row(project.run, each, latency, limit, parity, metrics, _false_alarms(decided_N, is_positive_N, images.positive))
     found_N = decided_N[is_positive_N] == images.positive if images.positive is not None else np.zeros(0, dtype=np.bool_)
-    return Answers(row, p_NK.argmax(axis=1) == labels_N, found_N)
+    return RivalAnswers(row, p_NK.argmax(axis=1) == labels_N, found_N)
 
 
 def _row(
     run: RunFolder,
     each: Contender,
     latency: Measured | None,
-    limit: Limit | None,
+    limit: LatencyLimit | None,
     parity: Parity,
     metrics: Metrics,
     false_alarms: Proportion | None,

@@ -33,31 +33,31 @@ def outsider(bench: Bench, asked: Asked) -> Contender:
             text = f"{asked.file} is the run that is compared: its searched net cannot be its own rival"
             raise UsageError(text, hint="name another run folder; `--with hand` compares with the space's hand-designed nets")
         _require_same_images(asked.file, bench)
-        found = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
+        opened = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
         note = f"trained in {asked.file.resolve().name}, on the same division of the images"
         epochs = _epochs_in(RunFolder(asked.file))
-        return _finished(bench, asked.file.resolve().name, "run", found, found.net, (note,), epochs)
-    found = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
+        return _finished(bench, asked.file.resolve().name, "run", opened, opened.net, (note,), epochs)
+    opened = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
     note = "only judged and timed: nobody here knows what it was trained on, images of test among them perhaps"
-    return _finished(bench, asked.file.stem, "onnx", found, asked.file, (note,), None)
+    return _finished(bench, asked.file.stem, "onnx", opened, asked.file, (note,), None)
 
 
 def _finished(
-    bench: Bench, name: str, kind: str, found: Outsider, source: nn.Module | Path, notes: tuple[str, ...], epochs: int | None
+    bench: Bench, name: str, kind: str, opened: Outsider, source: nn.Module | Path, notes: tuple[str, ...], epochs: int | None
 ) -> Contender:
     given = bench.images.preprocess
     net = AtItsInput(
-        found.net,
-        image_px=found.image_px,
-        own=(found.mean, found.std),
+        opened.net,
+        image_px=opened.image_px,
+        own=(opened.mean, opened.std),
         given=(given.mean, given.std),
-        columns=found.columns,
+        columns=opened.columns,
     ).eval()
-    if isinstance(found.net, OnnxNet):
-        params, macs = _params_in(found.net.path), None
+    if isinstance(opened.net, OnnxNet):
+        params, macs = _params_in(opened.net.path), None
     else:
-        params, macs = costs_of(found.net, bench.images.task.in_channels, found.image_px)
-    images = bench.images.at(found.image_px)
+        params, macs = costs_of(opened.net, bench.images.task.in_channels, opened.image_px)
+    images = bench.images.at(opened.image_px)
     family = "ONNX file" if kind == "onnx" else "another run"
     return Contender(
         *(name, kind, family, net, images, source, params, macs), weights="finished", epochs=epochs, seconds=None, notes=notes

@@ -29,7 +29,7 @@ LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RivalOrder:
     """One rival that a process is to train.
 
     Attributes:
@@ -49,7 +49,7 @@ class Order:
 
 
 def train_apart(
-    bench: Bench, rivals: Sequence[tuple[Rival, tuple[Way, ...]]], orders: Sequence[Order], workers: Workers, clock: Clock
+    bench: Bench, rivals: Sequence[tuple[Rival, tuple[Way, ...]]], orders: Sequence[RivalOrder], workers: Workers, clock: Clock
 ) -> Generator[Record, None, None]:
     """Train what is not trained yet of several rivals; once the clock is over, what is under way ends at its last saved state.
 
@@ -74,7 +74,7 @@ def train_apart(
             yield Progress("training rivals", done, len(left))
 
 
-def _require_done(ray: Any, each: Any, order: Order) -> None:
+def _require_done(ray: Any, each: Any, order: RivalOrder) -> None:
     try:
         why = ray.get(each)
     except ray.exceptions.RayError as error:
@@ -84,7 +84,7 @@ def _require_done(ray: Any, each: Any, order: Order) -> None:
         raise EdgeNASError(f"{order.net}: {why}")
 
 
-def _train(order: Order) -> str | None:
+def _train(order: RivalOrder) -> str | None:
     """What a process does; in words why it could not, or None."""
     try:
         project = open_project(order.run, order.flags, order.overrides)

@@ -15,7 +15,7 @@ from edgenas.latency import Memory
 from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.rivals import Rival, of_space, trained, ways_for
 from edgenas.project.nets import supernet_epochs
-from edgenas.project.retraining.baselines import Limits, find_best, is_found, within
+from edgenas.project.retraining.baselines import BaselineLimits, find_best, is_found, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
 from edgenas.records import Estimate, LeftOut
@@ -31,7 +31,7 @@ LOOK_S = 0.5  # of timed steps, of every rival, so that it can be said how long 
 PACE_S = 2.0  # of timed steps, of every rival that is to have the same time
 NETS = "nets"  # folder of the weights that are compared, in that of `compare`
 OVER = "the budget was spent before it was trained; the same command goes on"
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class EqualEffort:
     """What every rival gets.
 
     Attributes:
@@ -103,12 +103,12 @@ def bench_for(bench: Bench, rival: Rival) -> Bench:
     return replace(bench, teacher=remembering(_AtOwnSide(bench.teacher, own_px)))
 
 
-def train_rival(bench: Bench, rival: Rival, budget: Budget) -> Generator[Record, None, Contender | LeftOut]:
+def train_rival(bench: Bench, rival: Rival, effort: EqualEffort) -> Generator[Record, None, Contender | LeftOut]:
     """A net of timm in every teaching, the best on select kept."""
     own = bench_for(bench, rival)
-    ways = ways_for(bench.project.settings, rival.facts, bench.teachings, budget.epochs)
-    ways = yield from budgeted(own, rival.net, ways, budget)
-    tries = yield from stopped_by(budget.clock, fit_all(own, rival.net, ways), lambda: all_trained(own, rival.net, ways))
+    ways = ways_for(bench.project.settings, rival.facts, bench.teachings, effort.epochs)
+    ways = yield from budgeted(own, rival.net, ways, effort)
+    tries = yield from stopped_by(effort.clock, fit_all(own, rival.net, ways), lambda: all_trained(own, rival.net, ways))
     if tries is None:
         return LeftOut(name=rival.name, reason=OVER)
     best = best_of(tries)
@@ -117,14 +117,14 @@ def train_rival(bench: Bench, rival: Rival, budget: Budget) -> Generator[Record,
     return trained(bench, rival, tries, best, folder)
 
 
-def expected(bench: Bench, rivals: Sequence[Rival], budget: Budget) -> Generator[Record, None, None]:
+def expected(bench: Bench, rivals: Sequence[Rival], effort: EqualEffort) -> Generator[Record, None, None]:
     """Say how long the nets of timm that are not trained yet will take, by a few timed steps of each."""
     each_s: list[Estimate] = []
     num_left = 0
     for rival in rivals:
         own = bench_for(bench, rival)
         ways = yield from budgeted(
-            own, rival.net, ways_for(own.project.settings, rival.facts, own.teachings, budget.epochs), budget
+            own, rival.net, ways_for(own.project.settings, rival.facts, own.teachings, effort.epochs), effort
         )
         left = [way for way in ways if not is_trained(own, rival.net, way)]
         num_left += bool(left)
@@ -144,28 +144,28 @@ def all_trained(bench: Bench, net: Net, ways: Sequence[Way]) -> bool:
     return all(is_trained(bench, net, way) for way in ways)
 
 
-def budgeted(bench: Bench, net: Net, ways: Sequence[Way], budget: Budget) -> Generator[Record, None, tuple[Way, ...]]:
+def budgeted(bench: Bench, net: Net, ways: Sequence[Way], effort: EqualEffort) -> Generator[Record, None, tuple[Way, ...]]:
     """Ways of as many epochs as they are, or of as many as take the time here, by a few timed steps of each."""
-    if budget.equal == "epochs" or budget.seconds is None:
+    if effort.equal == "epochs" or effort.seconds is None:
         return tuple(ways)
     timed = []
     for way in ways:
-        key = f"epochs {net.folder.name} {way.name} {budget.seconds:.3f}"
-        epochs = budget.memory.recall(key)
+        key = f"epochs {net.folder.name} {way.name} {effort.seconds:.3f}"
+        epochs = effort.memory.recall(key)
         if epochs is None:
             pace = yield from time_job(job_of(bench, net, way), seconds=PACE_S)
             epoch_s = float(np.median(pace.laps)) * pace.job.batches.num_batches
-            epochs = max(1, int(budget.seconds / epoch_s))
-            budget.memory.record(key, epochs)
-            text = f"{epochs} epochs ({way}) take as long as the searched net's {budget.epochs} ({budget.seconds:.0f} s)"
+            epochs = max(1, int(effort.seconds / epoch_s))
+            effort.memory.record(key, epochs)
+            text = f"{epochs} epochs ({way}) take as long as the searched net's {effort.epochs} ({effort.seconds:.0f} s)"
             yield Note(f"{net.label}: {text}")
         timed.append(replace(way, epochs=int(epochs)))
     return tuple(timed)
 
 
 def stopped_by(
-    clock: Clock, work: Generator[Record, None, Found], is_done: Callable[[], bool]
-) -> Generator[Record, None, Found | None]:
+    clock: Clock, work: Generator[Record, None, Result], is_done: Callable[[], bool]
+) -> Generator[Record, None, Result | None]:
     """What a training gives; None where the clock ends it, with its state saved.
 
     Args:
@@ -184,11 +184,13 @@ def stopped_by(
                 work.close()
                 return None
     except StopIteration as stop:
-        found: Found = stop.value
-        return found
+        result: Result = stop.value
+        return result
 
 
-def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Generator[Record, None, Contender | LeftOut]:
+def train_hand(
+    bench: Bench, ours: Ours, limits: BaselineLimits, effort: EqualEffort
+) -> Generator[Record, None, Contender | LeftOut]:
     """The best hand-designed net under the limits, raced and trained as `retrain --baseline` does.
 
     Where time is to be equal they get the epochs that one of middling work is trained for in it.
@@ -197,29 +199,29 @@ def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Gene
     archs, fits = within(space, limits)
     if not fits:
         return LeftOut(name="hand", reason=f"no hand-designed net meets {limits}")
-    macs = cost_models(space, bench.images.task)["macs"]
+    macs = cost_models(space, bench.images.task).macs
     middling = sorted(archs, key=lambda arch: float(macs(space.from_json(arch))[0]))[len(archs) // 2]
     timed = Net.of_arch(bench, "hand", bench.project.run.compare / "tries" / f"hand-{short_name(middling)}", middling)
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
-    (way,) = yield from budgeted(bench, timed, ways[:1], budget)
-    bench = _finetuning(bench, _finetune_epochs(bench, ours, way, budget))
-    found = yield from stopped_by(
-        budget.clock, find_best(bench, archs, way.epochs, ours.epoch_s), lambda: is_found(bench, archs, way.epochs)
+    (way,) = yield from budgeted(bench, timed, ways[:1], effort)
+    bench = _finetuning(bench, _finetune_epochs(bench, ours, way, effort))
+    outcome = yield from stopped_by(
+        effort.clock, find_best(bench, archs, way.epochs, ours.epoch_s), lambda: is_found(bench, archs, way.epochs)
     )
-    if found is None:
+    if outcome is None:
         return LeftOut(name="hand", reason=OVER)
-    best = best_of(found[1])
+    best = best_of(outcome[1])
     folder = bench.project.run.compare / NETS / "hand"
     adopt(best, folder)
-    return of_space(bench, "hand", [each for each in found[1] if each.net.arch == best.net.arch], best, folder)
+    return of_space(bench, "hand", [each for each in outcome[1] if each.net.arch == best.net.arch], best, folder)
 
 
-def _finetune_epochs(bench: Bench, ours: Ours, scratch: Way, budget: Budget) -> int:
+def _finetune_epochs(bench: Bench, ours: Ours, scratch: Way, effort: EqualEffort) -> int:
     """Epochs of weights that are inherited: with those of the supernet they come to what fresh ones get."""
-    if budget.equal == "epochs" or budget.seconds is None:
+    if effort.equal == "epochs" or effort.seconds is None:
         return max(1, ours.epochs - supernet_epochs(bench.project))
-    inherited_s = min(seconds_of(bench.project.run.supernet) or 0.0, budget.seconds)
-    return max(1, round(scratch.epochs * (1 - inherited_s / budget.seconds)))
+    inherited_s = min(seconds_of(bench.project.run.supernet) or 0.0, effort.seconds)
+    return max(1, round(scratch.epochs * (1 - inherited_s / effort.seconds)))
 
 
 def _finetuning(bench: Bench, epochs: int) -> Bench:
@@ -230,7 +232,7 @@ def _finetuning(bench: Bench, epochs: int) -> Bench:
 
 
 def train_cnn(
-    bench: Bench, ours: Ours, limits: Limits, budget: Budget, memory: Memory
+    bench: Bench, ours: Ours, limits: BaselineLimits, effort: EqualEffort, memory: Memory
 ) -> Generator[Record, None, Contender | LeftOut]:
     """The widest plain CNN within the limit, from fresh weights, as `retrain --baseline` has it."""
     equal = yield from find_cnn(bench, limits, ours.arch, memory=memory)
@@ -238,8 +240,8 @@ def train_cnn(
         return LeftOut(name="cnn", reason="none of equal latency could be measured")
     net, width = equal
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
-    ways = list((yield from budgeted(bench, net, ways, budget)))
-    tries = yield from stopped_by(budget.clock, fit_all(bench, net, ways), lambda: all_trained(bench, net, ways))
+    ways = list((yield from budgeted(bench, net, ways, effort)))
+    tries = yield from stopped_by(effort.clock, fit_all(bench, net, ways), lambda: all_trained(bench, net, ways))
     if tries is None:
         return LeftOut(name="cnn", reason=OVER)
     best = best_of(tries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from edgenas.percents import numeral
-from edgenas.project.comparing.families import Limit
+from edgenas.project.comparing.families import LatencyLimit
 from edgenas.records import LEARNED, SEARCHED, ComparedNet, LeftOut, Proportion
 
 
@@ -22,7 +22,7 @@ def winner_of(rows: Sequence[ComparedNet]) -> str:
     return max(better, key=lambda row: row.metrics.top1.value).name if better else SEARCHED
 
 
-def verdict(rows: Sequence[ComparedNet], limit: Limit | None, typed: Callable[[str], str] = "edgenas {}".format) -> str:
+def verdict(rows: Sequence[ComparedNet], limit: LatencyLimit | None, typed: Callable[[str], str] = "edgenas {}".format) -> str:
     """One sentence: ahead of all, behind whom, or what cannot be told apart.
 
     Args:
@@ -82,7 +82,7 @@ def points(difference: Proportion | None) -> str:
     return f"{numeral(difference.value)} [{numeral(difference.low)}, {numeral(difference.high)}]"
 
 
-def remarks(rows: Sequence[ComparedNet], limit: Limit | None, left_out: Sequence[LeftOut]) -> Iterator[str]:
+def remarks(rows: Sequence[ComparedNet], limit: LatencyLimit | None, left_out: Sequence[LeftOut]) -> Iterator[str]:
     """What must be said beside the verdict."""
     ours, rivals = rows[0], rows[1:]
     if len(rivals) > 1:
@@ -106,9 +106,9 @@ def _sensitivities(ours: ComparedNet, rivals: Sequence[ComparedNet]) -> Iterator
     if positive is None:
         return
     for row in rivals:
-        found = row.sensitivity_difference
-        if found is not None and found.high < 0:
-            shown = points(Proportion(-found.value, -found.high, -found.low, found.n))
+        difference = row.sensitivity_difference
+        if difference is not None and difference.high < 0:
+            shown = points(Proportion(-difference.value, -difference.high, -difference.low, difference.n))
             yield f"{row.name} finds {shown} points more of {positive} at its threshold than the searched net"
-        elif found is not None and found.low > 0:
-            yield f"{row.name} finds {points(found)} points fewer of {positive} at its threshold than the searched net"
+        elif difference is not None and difference.low > 0:
+            yield f"{row.name} finds {points(difference)} points fewer of {positive} at its threshold than the searched net"

@@ -24,11 +24,11 @@ from edgenas.latency.measuring import percentiles_of
 from edgenas.latency.table import machine_remarks
 from edgenas.latency.timing import Memory, NetTiming, TimingSettings, Turns, take_turns, upper_ms
 from edgenas.project.devices import There, time_files_there
-from edgenas.project.exporting.choosing import Contender, choose, time_ratio
+from edgenas.project.exporting.choosing import TimedEntry, choose, time_ratio
 from edgenas.project.exporting.entries import (
-    Artefact,
+    BenchEntry,
     Conditions,
-    Entry,
+    RunArtefact,
     artefacts_in,
     baseline_of,
     conditions_of,
@@ -97,13 +97,13 @@ class _Timed:
         left: what could not be timed there.
     """
 
-    entries: list[Entry]
+    entries: list[BenchEntry]
     infos: list[RunnerInfo]
     turns: Turns
     left: list[LeftOutFile]
 
 
-def _timed_here(entries: list[Entry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, _Timed]:
+def _timed_here(entries: list[BenchEntry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, _Timed]:
     """In turn on this machine, the first as the reference of the others."""
     baseline, *others = (entry.entrant for entry in entries)
     for record in take_turns(others, baseline, settings, rng=np.random.default_rng(seed), memory=memory):
@@ -113,15 +113,17 @@ def _timed_here(entries: list[Entry], settings: TimingSettings, seed: int, memor
     raise AssertionError("the last record is the turns")
 
 
-def _timed_there(there: There, entries: Sequence[Entry], settings: TimingSettings, seed: int) -> Generator[Record, None, _Timed]:
+def _timed_there(
+    there: There, entries: Sequence[BenchEntry], settings: TimingSettings, seed: int
+) -> Generator[Record, None, _Timed]:
     """A file that a kit cannot time, or that does not work there, is left out."""
     baseline, *others = entries
     sent = [entry for entry in others if entry.file is not None and entry.runtime.name in BENCH_RUNTIMES]
     left = [_left(entry, "only ONNX Runtime and OpenVINO time over the network") for entry in others if entry not in sent]
     files = [_turn_file(entry) for entry in (baseline, *sent)]
-    found = yield from time_files_there(there, files[0], files[1:], settings, seed=seed)
-    timed = _Timed([], [], found.turns, left)
-    for entry, info in zip((baseline, *sent), found.infos, strict=True):
+    answer = yield from time_files_there(there, files[0], files[1:], settings, seed=seed)
+    timed = _Timed([], [], answer.turns, left)
+    for entry, info in zip((baseline, *sent), answer.infos, strict=True):
         if isinstance(info, str):
             left.append(_left(entry, f"not on {there.address}: {info}"))
         else:
@@ -130,19 +132,21 @@ def _timed_there(there: There, entries: Sequence[Entry], settings: TimingSetting
     return timed
 
 
-def _turn_file(entry: Entry) -> TurnFile:
+def _turn_file(entry: BenchEntry) -> TurnFile:
     entrant = entry.entrant
     assert isinstance(entrant.source, Path)
     shape = tuple(int(size) for size in entrant.images_NCHW.shape)
     return TurnFile(entrant.source, entry.runtime.name, entrant.precision, shape, entrant.threads)
 
 
-def _left(entry: Entry, reason: str) -> LeftOutFile:
+def _left(entry: BenchEntry, reason: str) -> LeftOutFile:
     name = entry.name
     return LeftOutFile(artifact=name.artifact, path=name.path, runtime=name.runtime, reason=reason)
 
 
-def _identity(source: Source, how: Conditions, entries: Sequence[Entry], settings: TimingSettings, seed: int) -> dict[str, Any]:
+def _identity(
+    source: Source, how: Conditions, entries: Sequence[BenchEntry], settings: TimingSettings, seed: int
+) -> dict[str, Any]:
     """Everything that the visits depend on."""
     return {
         "entries": [[each.name.as_json(), None if each.file is None else each.file.sha256] for each in entries],
@@ -157,7 +161,7 @@ def _identity(source: Source, how: Conditions, entries: Sequence[Entry], setting
 def bench_of(
     source: Source,
     how: Conditions,
-    entries: Sequence[Entry],
+    entries: Sequence[BenchEntry],
     infos: Sequence[RunnerInfo],
     turns: Turns,
     left: Sequence[LeftOutFile],
@@ -176,8 +180,8 @@ def bench_of(
     contenders = [_contender(*each, is_first=not i) for i, each in enumerate(zip(entries, infos, timings, strict=True))]
 
     def verdict_of(position: int) -> Generator[Record, None, Verdict]:
-        found = entries[position].verdict
-        return found if found is not None else (yield from _judged(source, entries[position]))
+        verdict = entries[position].verdict
+        return verdict if verdict is not None else (yield from _judged(source, entries[position]))
 
     chosen = yield from choose(contenders, verdict_of)
     rows = [replace(each.row, parity=chosen.verdicts.get(i, entries[i].verdict)) for i, each in enumerate(contenders)]
@@ -210,7 +214,7 @@ def standing_results(source: Source) -> list[ExportResult]:
     return [_standing_result(artefact, source) for artefact in own]
 
 
-def _standing_result(artefact: Artefact, source: Source) -> ExportResult:
+def _standing_result(artefact: RunArtefact, source: Source) -> ExportResult:
     manifest = artefact.manifest
     missing = [file.path for file in manifest.files if file.path not in artefact.parities]
     if missing:
@@ -228,7 +232,7 @@ def _standing_result(artefact: Artefact, source: Source) -> ExportResult:
     )
 
 
-def _judged(source: Source, entry: Entry) -> Generator[Record, None, Verdict]:
+def _judged(source: Source, entry: BenchEntry) -> Generator[Record, None, Verdict]:
     """Parity of a file in a runtime that the export did not ask."""
     assert entry.artefact is not None
     assert entry.file is not None
@@ -243,7 +247,7 @@ def _judged(source: Source, entry: Entry) -> Generator[Record, None, Verdict]:
     return verdict
 
 
-def _contender(entry: Entry, info: RunnerInfo, timing: NetTiming, *, is_first: bool) -> Contender:
+def _contender(entry: BenchEntry, info: RunnerInfo, timing: NetTiming, *, is_first: bool) -> TimedEntry:
     file, name = entry.file, entry.name
     ratios_V = np.ones(1) if is_first else timing.visit_ratios
     ratio = TimeRatio(value=1.0, low=1.0, high=1.0, n=len(timing.samples_VR)) if is_first else time_ratio(ratios_V)
@@ -267,7 +271,7 @@ def _contender(entry: Entry, info: RunnerInfo, timing: NetTiming, *, is_first: b
         percentiles=_percentiles(timing),
         ratio=ratio,
     )
-    return Contender(row, ratios_V)
+    return TimedEntry(row, ratios_V)
 
 
 def _percentiles(timing: NetTiming) -> dict[str, Percentile]:

@@ -21,7 +21,7 @@ from edgenas.stats import median_interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contender:
+class TimedEntry:
     """What was timed.
 
     Attributes:
@@ -51,7 +51,7 @@ class Chosen:
 Asks = Callable[[int], Generator[Record, None, Verdict]]  # the verdict of a contender's gates, by its position
 
 
-def choose(contenders: Sequence[Contender], verdict_of: Asks) -> Generator[Record, None, Chosen]:
+def choose(contenders: Sequence[TimedEntry], verdict_of: Asks) -> Generator[Record, None, Chosen]:
     """The fastest contender whose gates passed.
 
     Args:

@@ -29,7 +29,7 @@ TORCH_RUNTIME = "torch-cpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
+class RunArtefact:
     """An artefact folder of a run, as its manifest says.
 
     Attributes:
@@ -44,7 +44,7 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BenchEntry:
     """A file of an artefact in a runtime that could run it, or the net itself.
 
     Attributes:
@@ -52,7 +52,7 @@ class Entry:
         is_own: whether the artefact is of the net that is exported.
     """
 
-    artefact: Artefact | None
+    artefact: RunArtefact | None
     file: ModelFile | None
     runtime: Runtime
     entrant: Entrant
@@ -96,9 +96,9 @@ def conditions_of(source: Source) -> Conditions:
     return Conditions(project.settings.profile.batch_size or 1, project.settings.profile.threads)
 
 
-def artefacts_in(run: RunFolder) -> tuple[list[Artefact], list[LeftOutFile]]:
+def artefacts_in(run: RunFolder) -> tuple[list[RunArtefact], list[LeftOutFile]]:
     """The artefacts of a run folder by name, and those whose manifest cannot be used."""
-    found: list[Artefact] = []
+    artefacts: list[RunArtefact] = []
     left: list[LeftOutFile] = []
     for path in sorted(run.export.glob("*/manifest.json")):
         folder, name = path.parent, run.relative(path.parent)
@@ -109,8 +109,8 @@ def artefacts_in(run: RunFolder) -> tuple[list[Artefact], list[LeftOutFile]]:
         except EdgeNASError as error:
             left.append(LeftOutFile(artifact=name, path=path.name, runtime="", reason=str(error)))
         else:
-            found.append(Artefact(name, folder, manifest, _parities(folder, manifest)))
-    return found, left
+            artefacts.append(RunArtefact(name, folder, manifest, _parities(folder, manifest)))
+    return artefacts, left
 
 
 def _parities(folder: Path, manifest: Manifest) -> dict[str, Parity]:
@@ -126,8 +126,8 @@ def _parities(folder: Path, manifest: Manifest) -> dict[str, Parity]:
 
 
 def entries_of(
-    artefacts: Sequence[Artefact], source: Source, how: Conditions, *, with_net: bool = False
-) -> Generator[Record, None, tuple[list[Entry], list[LeftOutFile]]]:
+    artefacts: Sequence[RunArtefact], source: Source, how: Conditions, *, with_net: bool = False
+) -> Generator[Record, None, tuple[list[BenchEntry], list[LeftOutFile]]]:
     """What can be timed here, each tried once, and what cannot.
 
     Every file in its own runtime; the present net's files in other runtimes that work here and read their kind, too.
@@ -138,7 +138,7 @@ def entries_of(
         how: calls are made.
         with_net: add the net itself in PyTorch.
     """
-    ready: list[Entry] = []
+    ready: list[BenchEntry] = []
     left: list[LeftOutFile] = []
     asked = [entry for artefact in artefacts for entry in _entries(artefact, source, how)]
     asked += [_net_entry(source.final.net, source, how)] if with_net else []
@@ -154,14 +154,14 @@ def entries_of(
     return ready, left
 
 
-def _entries(artefact: Artefact, source: Source, how: Conditions) -> Iterator[Entry]:
+def _entries(artefact: RunArtefact, source: Source, how: Conditions) -> Iterator[BenchEntry]:
     own = is_own(artefact, source)
     shape = tuple(size or 1 for size in artefact.manifest.input.shape[1:])
     images_NCHW = np.random.default_rng(0).standard_normal((how.batch_size, *shape)).astype(np.float32)
     for file in artefact.manifest.files:
         for runtime in _runtimes_of(file, how, with_others=own and file.batch_size == how.batch_size):
             entrant = Entrant(artefact.folder / file.path, runtime, images_NCHW, file.precision, _threads(runtime, how))
-            yield Entry(artefact, file, runtime, entrant, own)
+            yield BenchEntry(artefact, file, runtime, entrant, own)
 
 
 def _runtimes_of(file: ModelFile, how: Conditions, *, with_others: bool) -> Iterator[Runtime]:
@@ -183,18 +183,18 @@ def _works(name: str) -> bool:
     return get_runtime(name).probe().works
 
 
-def _net_entry(net: nn.Module, source: Source, how: Conditions) -> Entry:
+def _net_entry(net: nn.Module, source: Source, how: Conditions) -> BenchEntry:
     """The net itself in PyTorch, for reference."""
     runtime = get_runtime(TORCH_RUNTIME)
     images_NCHW = np.random.default_rng(0).standard_normal((how.batch_size, *source.shape)).astype(np.float32)
-    return Entry(None, None, runtime, Entrant(net, runtime, images_NCHW, "fp32", how.threads))
+    return BenchEntry(None, None, runtime, Entrant(net, runtime, images_NCHW, "fp32", how.threads))
 
 
 def _threads(runtime: Runtime, how: Conditions) -> int | None:
     return how.threads if runtime.device_kind == "cpu" else None
 
 
-def _why_not(entry: Entry, how: Conditions) -> str | None:
+def _why_not(entry: BenchEntry, how: Conditions) -> str | None:
     """Why something cannot be timed; None where it can."""
     file = entry.file
     if file is not None and file.batch_size not in (None, how.batch_size):
@@ -208,7 +208,7 @@ def _why_not(entry: Entry, how: Conditions) -> str | None:
     return None
 
 
-def _is_as_exported(entry: Entry) -> bool:
+def _is_as_exported(entry: BenchEntry) -> bool:
     """Whether a file and its parts are those of the manifest; so is the net itself, which is no file."""
     if entry.artefact is None or entry.file is None:
         return True
@@ -217,12 +217,12 @@ def _is_as_exported(entry: Entry) -> bool:
     return all(sha256_file(folder / path) == sha256 for path, sha256 in whole)
 
 
-def is_own(artefact: Artefact, source: Source) -> bool:
+def is_own(artefact: RunArtefact, source: Source) -> bool:
     """Whether an artefact is of the net that is exported now, with the weights of now."""
     return artefact.manifest.weights.sha256 == source.final.sha256
 
 
-def has_baseline(artefacts: Sequence[Artefact], source: Source) -> bool:
+def has_baseline(artefacts: Sequence[RunArtefact], source: Source) -> bool:
     """Whether there is a file of the present net that the others can be compared with."""
     files = (file for artefact in artefacts if is_own(artefact, source) for file in artefact.manifest.files)
     return any(_compares(file) and file.runtime == CPU_RUNTIME for file in files)
@@ -232,14 +232,14 @@ def _compares(file: ModelFile) -> bool:
     return file.kind == "onnx" and file.precision == BASELINE_PRECISION
 
 
-def baseline_of(entries: Sequence[Entry]) -> Entry:
+def baseline_of(entries: Sequence[BenchEntry]) -> BenchEntry:
     """The fp32 ONNX file of the present net in ONNX Runtime: for as many images as are timed if there is one.
 
     Raises:
         MissingInputError: if there is none.
     """
 
-    def rank(entry: Entry) -> tuple[bool, bool]:
+    def rank(entry: BenchEntry) -> tuple[bool, bool]:
         assert entry.file is not None
         return entry.file.batch_size is None, entry.artefact is None or entry.artefact.folder.name != BASELINE_FORMAT
 
@@ -252,5 +252,5 @@ def baseline_of(entries: Sequence[Entry]) -> Entry:
     return min(fitting, key=rank)
 
 
-def _is_baseline(entry: Entry) -> bool:
+def _is_baseline(entry: BenchEntry) -> bool:
     return entry.file is not None and _compares(entry.file) and entry.is_own and entry.runtime.name == CPU_RUNTIME

@@ -58,14 +58,14 @@ def ancestors_of(source: Source) -> tuple[Ancestor, ...]:
     """What the run's own nets learned from and started as, as far as their results say; nothing of a rival's."""
     if source.final.source not in OWN:
         return ()
-    run, found = source.project.run, list[Ancestor]()
+    run, ancestors = source.project.run, list[Ancestor]()
     teacher = CheckpointFacts.from_json(facts_in(run.teacher / WEIGHTS))
     if teacher.members is not None:
-        found += [Ancestor("teacher", each.name, _licence(each.name), each.sha256) for each in teacher.members]
+        ancestors += [Ancestor("teacher", each.name, _licence(each.name), each.sha256) for each in teacher.members]
     elif teacher.teacher is not None:
-        found.append(Ancestor("teacher", teacher.teacher, _licence(teacher.teacher), sha256_file(run.teacher / WEIGHTS)))
+        ancestors.append(Ancestor("teacher", teacher.teacher, _licence(teacher.teacher), sha256_file(run.teacher / WEIGHTS)))
     init = CheckpointFacts.from_json(facts_in(run.supernet / WEIGHTS)).init
-    return (*found, *([] if init is None else [Ancestor("first weights", init.source, _licence(init.source), init.sha256)]))
+    return (*ancestors, *([] if init is None else [Ancestor("first weights", init.source, _licence(init.source), init.sha256)]))
 
 
 def _licence(name: str) -> str | None:

@@ -24,6 +24,13 @@ from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What is asked of a net once; it changes when that is done."""
+
+    logits_NK: NDArray[np.float32] | None = None
+
+
 @dataclass(frozen=True)
 class Source:
     """The net that is exported, its images as it reads them, and what it answers to those of test.
@@ -39,7 +46,7 @@ class Source:
     images: Images
     final: FinalNet
     gates: Gates
-    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    kept: _Kept = field(default_factory=_Kept, compare=False, repr=False)
 
     @cached_property
     def images_NCHW(self) -> NDArray[np.float32] | LazyImages:  # noqa: N802 - shape suffix
@@ -58,14 +65,13 @@ class Source:
 
     def answered(self) -> NDArray[np.float32]:
         """Logits (N, classes) for the images of test, asked for once."""
-        if "logits" not in self.kept:
-            self.kept["logits"] = logits(self.final.net, self.images_NCHW)
-        found: NDArray[np.float32] = self.kept["logits"]
-        return found
+        if self.kept.logits_NK is None:
+            self.kept.logits_NK = logits(self.final.net, self.images_NCHW)
+        return self.kept.logits_NK
 
     def known(self, logits_NK: NDArray[np.float32]) -> None:
         """Take what an interrupted call has found already."""
-        self.kept["logits"] = logits_NK
+        self.kept.logits_NK = logits_NK
 
     @cached_property
     def metrics(self) -> Metrics:

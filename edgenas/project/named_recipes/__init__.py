@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import read_toml
+from edgenas.config import Flags, read_toml
 from edgenas.errors import UsageError
 from edgenas.registries import choices
 
@@ -38,7 +38,7 @@ class NamedRecipe:
     trains: str
     source: str
     suits: str = ""
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Flags = field(default_factory=dict)
     why: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     departures: tuple[str, ...] = ()
 
@@ -99,7 +99,7 @@ def find_recipe(name: str) -> NamedRecipe:
     return RECIPES[name]
 
 
-def require_recipe(flags: Mapping[str, Mapping[str, Any]]) -> None:
+def require_recipe(flags: Flags) -> None:
     """Check the recipe that a flag names.
 
     Raises:

@@ -15,11 +15,11 @@ from edgenas.errors import EdgeNASError, LatencyTableError
 from edgenas.latency import LatencyTable
 from edgenas.latency.table import break_down, remarks
 from edgenas.project.answers import Answers, read_answers
-from edgenas.project.chosen import Choice, chosen
-from edgenas.project.net_facts import Divided, genes_of
+from edgenas.project.chosen import ChosenNet, chosen
+from edgenas.project.net_facts import TaskAndSplits, genes_of
 from edgenas.project.opening import Project, image_px_of, images_of
 from edgenas.project.paging.judged import judged
-from edgenas.project.paging.reading import Reader
+from edgenas.project.paging.reading import ResultReader
 from edgenas.project.paging.seal import results_of
 from edgenas.project.paging.sheet import GALLERY_PX, data_sheet, page_image
 from edgenas.project.results import RESULT
@@ -28,6 +28,7 @@ from edgenas.project.settings import ProjectSettings
 from edgenas.records import (
     BreakdownFacts,
     CandidateRow,
+    ComparedNet,
     ContextFacts,
     DeployedNet,
     JudgedImages,
@@ -74,7 +75,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
     """
     run = project.run
     splits = load_splits(run.splits)
-    reader, why = Reader(run, splits.sha256), ""
+    reader, why = ResultReader(run, splits.sha256), ""
     if images is None:
         try:
             images = images_of(project)
@@ -141,7 +142,7 @@ def _cost(search: SearchResult | None) -> str:
     return "latency_ms_upper" if search.promises else "latency_ms_predicted"
 
 
-def _choice(project: Project, images: Divided, reader: Reader) -> Choice | None:
+def _choice(project: Project, images: TaskAndSplits, reader: ResultReader) -> ChosenNet | None:
     """The net that would be deployed; None where there is none yet, or it cannot be said."""
     if not (project.run.search / RESULT).is_file() and not (project.run.retrain / WEIGHTS).is_file():
         return None
@@ -150,7 +151,7 @@ def _choice(project: Project, images: Divided, reader: Reader) -> Choice | None:
 
 def _deployed(
     run: RunFolder,
-    choice: Choice | None,
+    choice: ChosenNet | None,
     search: SearchResult | None,
     retrain: RetrainResult | None,
     exports: tuple[PageExport, ...],
@@ -160,20 +161,7 @@ def _deployed(
         return None
     notes, sha256 = (*choice.warnings, *choice.notes), _weights_of(run, choice)
     if choice.rival is not None:
-        row = choice.rival.row
-        return DeployedNet(
-            name=row.name,
-            weights=row.weights,
-            weights_sha256=sha256,
-            arch=row.arch,
-            params=row.params,
-            macs=row.macs,
-            metrics=row.metrics,
-            latency_ms_predicted=None,
-            latency_ms_upper=None,
-            latency_ms_measured=row.latency_ms_measured,
-            notes=notes,
-        )
+        return _of_rival(choice.rival.row, sha256, notes)
     report, row_of_search = _report(choice, retrain), _row_of(choice, search)
     predicted = report.latency_ms_predicted if report is not None else None
     measured = report.latency_ms_measured if report is not None else None
@@ -193,7 +181,24 @@ def _deployed(
     )
 
 
-def _report(choice: Choice, retrain: RetrainResult | None) -> NetReport | None:
+def _of_rival(row: ComparedNet, sha256: str | None, notes: tuple[str, ...]) -> DeployedNet:
+    """A net of a comparison, of which no latency was predicted."""
+    return DeployedNet(
+        name=row.name,
+        weights=row.weights,
+        weights_sha256=sha256,
+        arch=row.arch,
+        params=row.params,
+        macs=row.macs,
+        metrics=row.metrics,
+        latency_ms_predicted=None,
+        latency_ms_upper=None,
+        latency_ms_measured=row.latency_ms_measured,
+        notes=notes,
+    )
+
+
+def _report(choice: ChosenNet, retrain: RetrainResult | None) -> NetReport | None:
     """What `retrain` says of the net; None where its weights are inherited, or the report is of another one."""
     if retrain is None or choice.folder is None:
         return None
@@ -202,14 +207,14 @@ def _report(choice: Choice, retrain: RetrainResult | None) -> NetReport | None:
     return retrain.net if retrain.net.arch == choice.arch else None
 
 
-def _row_of(choice: Choice, search: SearchResult | None) -> CandidateRow | None:
+def _row_of(choice: ChosenNet, search: SearchResult | None) -> CandidateRow | None:
     """The net among the search's finalists."""
     if search is None:
         return None
     return next((row for row in (search.winner, *search.finalists) if row is not None and row.arch == choice.arch), None)
 
 
-def _of_export(choice: Choice, exports: tuple[PageExport, ...]) -> Metrics | None:
+def _of_export(choice: ChosenNet, exports: tuple[PageExport, ...]) -> Metrics | None:
     """What an export with inherited weights of the same net reports."""
     for each in exports:
         manifest = each.manifest
@@ -218,7 +223,9 @@ def _of_export(choice: Choice, exports: tuple[PageExport, ...]) -> Metrics | Non
     return None
 
 
-def _judged(run: RunFolder, images: Images | None, choice: Choice | None, splits: Splits, reader: Reader) -> JudgedImages | None:
+def _judged(
+    run: RunFolder, images: Images | None, choice: ChosenNet | None, splits: Splits, reader: ResultReader
+) -> JudgedImages | None:
     """What the kept answers of the net show; None without any, or where they are of other weights or images."""
     if choice is None:
         return None
@@ -232,7 +239,7 @@ def _judged(run: RunFolder, images: Images | None, choice: Choice | None, splits
     return judged(answers, lambda position: _thumbnail(images, answers, position))
 
 
-def _weights_of(run: RunFolder, choice: Choice) -> str | None:
+def _weights_of(run: RunFolder, choice: ChosenNet) -> str | None:
     if choice.rival is not None:
         return weights_sha256(choice.rival.folder)
     return weights_sha256(run.supernet if choice.folder is None else choice.folder)
@@ -247,18 +254,18 @@ def _table(
     task: Task,
     search: SearchResult | None,
     deployed: DeployedNet | None,
-    reader: Reader,
+    reader: ResultReader,
 ) -> PageTable | None:
     """The latency table that the search rested on, else the run's that fits."""
     sha256 = search.table.sha256 if search is not None and search.table is not None else None
-    found = reader.read("latency table", lambda: run_table(project, task, sha256))
-    if found is None:
+    known = reader.read("latency table", lambda: run_table(project, task, sha256))
+    if known is None:
         return None
-    table = found.table
+    table = known.table
     context = ContextFacts.from_json(table.context.as_json())
     figures = {name: getattr(table.validation, name) for name in ValidationFigures.__dataclass_fields__}
     return PageTable(
-        name=found.path.name,
+        name=known.path.name,
         sha256=table.sha256,
         date=table.measuring.date,
         context=context,

@@ -31,13 +31,13 @@ def browser() -> str:
     Raises:
         MissingBackendError: if there is none.
     """
-    found = next((path for name in NAMES if (path := shutil.which(name)) is not None), None)
-    if found is None:
+    program = next((path for name in NAMES if (path := shutil.which(name)) is not None), None)
+    if program is None:
         raise MissingBackendError(
             f"printing a PDF needs Chromium or Chrome: none of {', '.join(NAMES)} is on PATH",
             hint="install one, or open report/index.html in any browser and print it",
         )
-    return found
+    return program
 
 
 def print_pdf(program: str, page: Path, pdf: Path) -> None:

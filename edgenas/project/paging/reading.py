@@ -27,11 +27,11 @@ from edgenas.runs.stages import BENCH
 from edgenas.training.curves import training_picture
 from edgenas.training.folder import LOG, weights_sha256
 
-Found = TypeVar("Found")
+Content = TypeVar("Content")
 MAX_ROWS = 2000  # nets of a search that are read
 
 
-class Reader:
+class ResultReader:
     """Reads the results of a run folder; what cannot be read is kept in words, which is its only state.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reader:
         self.splits_sha256 = splits_sha256
         self.unread: list[str] = []
 
-    def read(self, what: str, how: Callable[[], Found]) -> Found | None:
+    def read(self, what: str, how: Callable[[], Content]) -> Content | None:
         """What ``how`` gives; None where it raises what a user can cause."""
         try:
             return how()
@@ -55,8 +55,8 @@ class Reader:
     def search(self) -> SearchResult | None:
         """The search's result, if it is of these splits."""
         path = self.run.search / RESULT
-        found = self.read("search", lambda: SearchResult.read(path)) if path.is_file() else None
-        return None if found is None or self._is_of_other_splits("search", found.splits_sha256) else found
+        result = self.read("search", lambda: SearchResult.read(path)) if path.is_file() else None
+        return None if result is None or self._is_of_other_splits("search", result.splits_sha256) else result
 
     def rows(self) -> tuple[CandidateRow, ...]:
         """The candidates of the search, in the file's order."""
@@ -71,31 +71,31 @@ class Reader:
     def compare(self) -> CompareResult | None:
         """What `compare` reported, if it is of these splits."""
         path = self.run.compare / RESULT
-        found = self.read("compare", lambda: CompareResult.read(path)) if path.is_file() else None
-        return None if found is None or self._is_of_other_splits("compare", found.splits_sha256) else found
+        result = self.read("compare", lambda: CompareResult.read(path)) if path.is_file() else None
+        return None if result is None or self._is_of_other_splits("compare", result.splits_sha256) else result
 
     def fidelity(self) -> FidelityReport | None:
         """What `fidelity` reported, if it is of these splits and this supernet."""
         path = self.run.fidelity / RESULT
-        found = self.read("fidelity", lambda: FidelityReport.read(path)) if path.is_file() else None
-        if found is None or self._is_of_other_splits("fidelity", found.splits_sha256):
+        report = self.read("fidelity", lambda: FidelityReport.read(path)) if path.is_file() else None
+        if report is None or self._is_of_other_splits("fidelity", report.splits_sha256):
             return None
-        if found.supernet_sha256 != weights_sha256(self.run.supernet):
+        if report.supernet_sha256 != weights_sha256(self.run.supernet):
             self.unread.append("fidelity: it is of an earlier supernet; run `edgenas fidelity` again")
             return None
-        return found
+        return report
 
     def exports(self) -> tuple[PageExport, ...]:
         """Every artefact folder of the run."""
         folders = sorted(path.parent for path in self.run.export.glob("*/manifest.json"))
-        found = (self.read(f"export {folder.name}", lambda folder=folder: self._export(folder)) for folder in folders)  # type: ignore[misc]
-        return tuple(each for each in found if each is not None)
+        exports = (self.read(f"export {folder.name}", lambda folder=folder: self._export(folder)) for folder in folders)  # type: ignore[misc]
+        return tuple(each for each in exports if each is not None)
 
     def bench(self, weights_sha256: str | None) -> BenchResult | None:
         """How the artefacts were timed in turn, if it is of these weights."""
         path = self.run.export / BENCH
-        found = self.read("bench", lambda: BenchResult.read(path)) if path.is_file() else None
-        return found if found is not None and found.weights_sha256 == weights_sha256 else None
+        result = self.read("bench", lambda: BenchResult.read(path)) if path.is_file() else None
+        return result if result is not None and result.weights_sha256 == weights_sha256 else None
 
     def curves(self) -> tuple[TrainingPicture, ...]:
         """How every training went that left a log."""
@@ -106,11 +106,11 @@ class Reader:
             "hand-made net": self.run.retrain / BASELINE,
         }
         there = {name: folder for name, folder in folders.items() if (folder / LOG).is_file()}
-        found = (
+        pictures = (
             self.read(f"log of the {name}", lambda name=name, folder=folder: training_picture(name, folder).shows)  # type: ignore[misc]
             for name, folder in there.items()
         )
-        return tuple(each for each in found if each is not None)
+        return tuple(each for each in pictures if each is not None)
 
     def _export(self, folder: Path) -> PageExport:
         parity = ParityFile.from_json(read_json(folder / "parity.json"))

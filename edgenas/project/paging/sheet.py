@@ -81,12 +81,12 @@ def contact_sheet(images: Images) -> tuple[PageImage, ...]:
     """Some images of every class, spread evenly over train; of many classes the first ones."""
     train_N = images.splits["train"]
     labels_N = images.source.labels_N[train_N]
-    found = []
+    pictures = []
     for label in range(min(MOST_CLASSES, len(images.class_names))):
         own_N = train_N[labels_N == label]
         places_N = np.unique(np.linspace(0, len(own_N) - 1, min(PER_CLASS, len(own_N))).astype(np.int64))
-        found += [page_image(images, int(index), CONTACT_PX) for index in own_N[places_N]]
-    return tuple(image for image in found if image is not None)
+        pictures += [page_image(images, int(index), CONTACT_PX) for index in own_N[places_N]]
+    return tuple(image for image in pictures if image is not None)
 
 
 def page_image(images: Images, index: int, longest_px: int) -> PageImage | None:

@@ -67,8 +67,8 @@ def seal(run: RunFolder, page: ResultsPage) -> None:
 
 def num_images(page: ResultsPage) -> int:
     """Images of the data set that the page embeds."""
-    found = page.judged
-    galleries = () if found is None else (found.missed, found.alarms, found.confused)
+    judged = page.judged
+    galleries = () if judged is None else (judged.missed, judged.alarms, judged.confused)
     return len(page.data.contact if page.data is not None else ()) + sum(len(each.images) for each in galleries if each is not None)
 
 

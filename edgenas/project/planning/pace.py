@@ -22,7 +22,7 @@ from edgenas.runs import Progress
 from edgenas.search import EvolutionSettings
 from edgenas.spaces import Genes
 from edgenas.training.evaluation import SupernetEvaluator
-from edgenas.training.fitting import Job
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.pace import time_job
 
 EVALUATED = 6  # subnets
@@ -62,7 +62,7 @@ def time_training(
     return planned, timed.net
 
 
-def _teachers(project: Project, images: Images, device: str) -> dict[str, tuple[str, Job]]:
+def _teachers(project: Project, images: Images, device: str) -> dict[str, tuple[str, TrainingJob]]:
     """The trainings of teachers by what the estimate calls them, each with its net's name; none of nets that are given trained."""
     if is_team(project.settings.teacher, images.preprocess):
         jobs = team_ahead(project, images, device)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from edgenas.data.images import Images
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.opening import Project
 from edgenas.project.retraining.baselines import baseline_epochs
 from edgenas.project.retraining.ways import teachings_of, ways_of
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.project.trainings.teacher_choice import teachers_ahead
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.project.trainings.teaching_choice import Prober, lessons_ahead, student_of
@@ -24,7 +25,9 @@ from edgenas.training.teacher import remembering
 from edgenas.training.ways import FINALISTS, Race, Way
 
 SECONDS = 1.5  # of timed steps, of every net
-TEACHER, LABELS = "teacher", "labels"
+TEACHER, LABELS = "teacher", "labels"  # what teaches
+TEACHING = "teaching"  # the probe that finds out how much it does
+ALONE = "alone"  # `retrain` of the searched net
 
 
 def time_probes(
@@ -46,7 +49,7 @@ def time_probes(
     for job in teachers_ahead(project, images, device) if teacher is not None else []:
         timed.append((yield from time_job(job, seconds=SECONDS)))
     if timed:
-        probes["teacher"] = _probe(timed)
+        probes[TEACHER] = _probe(timed)
     prober = Prober(project, images, remembering(teacher), device)
     lessons = lessons_ahead(prober)
     arch = student_of(project.space, images.task)
@@ -55,7 +58,7 @@ def time_probes(
     for is_taught, lesson in kinds.items():
         students[is_taught] = yield from time_job(prober.job(arch, lesson), seconds=SECONDS)
     if lessons:
-        probes["teaching"] = _probe([students[bool(lesson.kd_weight)] for lesson in lessons])
+        probes[TEACHING] = _probe([students[bool(lesson.kd_weight)] for lesson in lessons])
     return probes
 
 
@@ -70,7 +73,7 @@ def _probe(timed: Sequence[Timed]) -> PlannedProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PlainPace:
     """Timed steps of plain nets that meet the limits, by what teaches them: ``teacher`` or ``labels``."""
 
     timed: Mapping[str, Sequence[Timed]]
@@ -93,7 +96,7 @@ class Pace:
 
 def time_nets(
     project: Project, images: Images, teacher: nn.Module | None, archs: Sequence[Arch], device: str
-) -> Generator[Progress, None, Pace]:
+) -> Generator[Progress, None, PlainPace]:
     """Time steps of plain nets that meet the limits, with the supernet's recipe, taught and by labels alone.
 
     Args:
@@ -109,9 +112,9 @@ def time_nets(
             job = plain_job(
                 project,
                 images,
+                PlainNet(arch),
                 label=f"net {number} of {len(archs)} {'with a teacher' if by is not None else 'by labels'}",
                 folder=project.run.search,  # nothing is written
-                arch_or_build=arch,
                 epochs=1,
                 learning_rate=project.settings.train.learning_rate,
                 teacher=by,
@@ -119,10 +122,10 @@ def time_nets(
                 split="select" if number == 1 else None,
             )
             timed.setdefault(teaching, []).append((yield from time_job(job, seconds=SECONDS)))
-    return Pace(timed)
+    return PlainPace(timed)
 
 
-def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: int) -> PlannedProof | None:
+def proof_facts(project: Project, pace: PlainPace, *, num_searched: int, num_hand: int) -> PlannedProof | None:
     """Estimate of the proof of a search; None where nothing is to be proven.
 
     Args:
@@ -146,7 +149,7 @@ def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: in
     return PlannedProof(seconds=seconds, epochs=epochs, nets=nets, first_epochs=first, last_nets=left, last_epochs=whole)
 
 
-def retrain_facts(project: Project, pace: Pace, proof: PlannedProof | None, *, num_hand: int) -> dict[str, PlannedRetrain]:
+def retrain_facts(project: Project, pace: PlainPace, proof: PlannedProof | None, *, num_hand: int) -> dict[str, PlannedRetrain]:
     """Estimates of `edgenas retrain`, ``alone`` and with the ``baseline``.
 
     Args:
@@ -157,15 +160,15 @@ def retrain_facts(project: Project, pace: Pace, proof: PlannedProof | None, *, n
     """
     finals = min(project.settings.retrain.finals, proof.last_nets or proof.nets) if proof is not None else 1
     planned = {}
-    for name in ("alone", "baseline"):
-        teachings = teachings_of(project, baseline=name == "baseline")
+    for name in (ALONE, BASELINE):
+        teachings = teachings_of(project, baseline=name == BASELINE)
         ways = ways_of(project, teachings)
         epochs = _epochs(ways * finals)
-        if name == "baseline":
+        if name == BASELINE:
             epochs += _baseline_epochs(project, teachings, ways, max(1, num_hand))
         seconds = pace.of(epochs, evaluations=epochs.total())
         planned[name] = PlannedRetrain(seconds=seconds, epochs=epochs.total(), finals=finals, ways=len(ways))
-    planned["baseline"] = replace(planned["baseline"], hand_designed=max(1, num_hand))
+    planned[BASELINE] = replace(planned[BASELINE], hand_designed=max(1, num_hand))
     return planned
 
 

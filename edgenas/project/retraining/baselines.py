@@ -26,7 +26,7 @@ from edgenas.training.ways import FINALISTS, Race, Way
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BaselineLimits:
     """What hand-designed nets may cost.
 
     Attributes:
@@ -53,10 +53,10 @@ def table_of(project: Project, images: Images) -> RunTable | None:
     return run_table(project, images.task, table.sha256 if table is not None else None)
 
 
-def limits_for(project: Project, images: Images, winner: Net, *, from_search: bool) -> Limits:
+def limits_for(project: Project, images: Images, winner: Net, *, from_search: bool) -> BaselineLimits:
     """The limits of the search that chose the winner; where it had none, or there was none, the winner's own latency (or MACs)."""
     result = searched(project.run) if from_search else None
-    costs: dict[str, CostModel] = dict(cost_models(project.space, images.task))
+    costs = cost_models(project.space, images.task)
     limits: list[CostLimit] = []
     missing: list[str] = []
     for name, value in result.limits.items() if result is not None else ():
@@ -73,13 +73,13 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
             missing.append(f"{limit_text(name, f'{value:g}')}: no installed package brings this limit")
     if result is None or not limits:
         table = table_of(project, images)
-        name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs["macs"])
+        name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs.macs)
         assert winner.arch is not None
         limits.append(UpperLimit(name, float(model(project.space.from_json(winner.arch))[0]), model))
-        return Limits(tuple(limits), not_applied=tuple(missing))
+        return BaselineLimits(tuple(limits), not_applied=tuple(missing))
     latency_ms = result.limits.get("latency_ms") if "latency_ms" in result.binding else None
     promise = (result.promises or {}).get("latency_ms")
-    return Limits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, tuple(missing))
+    return BaselineLimits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, tuple(missing))
 
 
 def _latency_model(project: Project, images: Images, result: SearchResult, name: str) -> CostModel | None:
@@ -96,7 +96,7 @@ def _latency_model(project: Project, images: Images, result: SearchResult, name:
     return CostModel(model.name, model.unit, model.factors, model.scale * factor, model.offset * factor)
 
 
-def within(space: SearchSpace, limits: Limits) -> tuple[list[Arch], bool]:
+def within(space: SearchSpace, limits: BaselineLimits) -> tuple[list[Arch], bool]:
     """The hand-designed nets that meet the limits, and whether any does; where none does, the one that is nearest to them."""
     archs = hand_designed(space)
     rows_AG: Genes = np.concatenate([space.from_json(arch) for arch in archs])

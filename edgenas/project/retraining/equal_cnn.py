@@ -8,7 +8,7 @@ from functools import partial
 from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
 from edgenas.project.measuring import measure_archs
-from edgenas.project.retraining.baselines import Limits, table_of
+from edgenas.project.retraining.baselines import BaselineLimits, table_of
 from edgenas.project.retraining.ways import Bench, Net
 from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch
@@ -20,7 +20,9 @@ WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 PLAIN_CNN = "plain-cnn"  # kind of net in checkpoints
 
 
-def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Generator[Record, None, tuple[Net, int] | None]:
+def find_cnn(
+    bench: Bench, limits: BaselineLimits, arch: Arch, *, memory: Memory
+) -> Generator[Record, None, tuple[Net, int] | None]:
     """The widest plain CNN whose latency as measured here is within the limit; None where nothing can be measured, or is.
 
     Widths are halved: a wider net is taken to be no faster.
@@ -32,17 +34,17 @@ def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Gen
         memory: keeps timings.
     """
     ranks = current()
-    found = None
+    widest = None
     if ranks.rank == 0:  # times of one device, of which the others wait for what follows
-        found = yield from _widest(bench, limits, arch, memory)
-    width = ranks.first(found)
+        widest = yield from _widest(bench, limits, arch, memory)
+    width = ranks.first(widest)
     if width is None:
         return None
     folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
     return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, bench.images.task, width), {"width": width}), width
 
 
-def _widest(bench: Bench, limits: Limits, arch: Arch, memory: Memory) -> Generator[Record, None, int | None]:
+def _widest(bench: Bench, limits: BaselineLimits, arch: Arch, memory: Memory) -> Generator[Record, None, int | None]:
     """Channels of the widest plain CNN within the limit; None where nothing can be measured, or is within it."""
     table = table_of(bench.project, bench.images)
     if table is None or not is_here(table.table):
@@ -64,7 +66,7 @@ def _widest(bench: Bench, limits: Limits, arch: Arch, memory: Memory) -> Generat
 
 
 def _beside(
-    bench: Bench, limits: Limits, arch: Arch, width: int, table: RunTable, memory: Memory
+    bench: Bench, limits: BaselineLimits, arch: Arch, width: int, table: RunTable, memory: Memory
 ) -> Generator[Record, None, tuple[float, float] | None]:
     """The limit in milliseconds, or the winner's latency, and a plain CNN's, measured in turn; None where nothing can be."""
     project, task = bench.project, bench.images.task

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgenas.percents import percent
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.opening import Project
 from edgenas.project.results import searched
 from edgenas.project.retraining.ways import Bench, Try, right_on
@@ -33,25 +34,25 @@ def choose(bench: Bench, winner: Try, baseline: Try, *, baseline_fits: bool = Tr
         ``searched`` or ``baseline``, and why.
     """
     shares: dict[str, Proportion] = {}
-    for name, each in (("searched", winner), ("baseline", baseline)):
+    for name, each in (("searched", winner), (BASELINE, baseline)):
         right_N = right_on(each.load(bench.project.space).to(bench.device), each.net.images, *CHOSEN_ON)
         shares[name] = wilson(int(right_N.sum()), right_N.size)
-    low = {"searched": winner.low_floors, "baseline": baseline.low_floors}
-    breaks = {"searched": False, "baseline": not baseline_fits}
+    low = {"searched": winner.low_floors, BASELINE: baseline.low_floors}
+    breaks = {"searched": False, BASELINE: not baseline_fits}
     chosen = min(shares, key=lambda name: (breaks[name], len(low[name]), -shares[name].value))
     words = " and ".join(f"{_TITLES[name]} {percent(share.value)}" for name, share in shares.items())
     words += "".join(f", {_TITLES[name]} misses {', '.join(names)} on confirm" for name, names in low.items() if names)
-    words += "" if baseline_fits else f", {_TITLES['baseline']} breaks the limits"
+    words += "" if baseline_fits else f", {_TITLES[BASELINE]} breaks the limits"
     return chosen, ChosenBy(
         splits=CHOSEN_ON,
         **shares,
         low_floors=low,
-        weights_sha256={"searched": weights_sha256(winner.folder), "baseline": weights_sha256(baseline.folder)},
+        weights_sha256={"searched": weights_sha256(winner.folder), BASELINE: weights_sha256(baseline.folder)},
         words=f"on {' and '.join(CHOSEN_ON)} {words}: {_TITLES[chosen]} is to be deployed",
     )
 
 
-_TITLES = {"searched": "the searched net", "baseline": "the hand-made net"}
+_TITLES = {"searched": "the searched net", BASELINE: "the hand-made net"}
 
 
 def remarks(chosen: str, better: str, better_than_cnn: Sequence[str] = ()) -> Iterator[str]:
@@ -96,7 +97,7 @@ def costs(
     if kept is not None:
         inherits = kept.way.weights == "finetuned"
         stages = _stages(bench.project, teacher=taught or (inherits and teaches), supernet=inherits)
-        spent["baseline"] = _totalled({**stages, **_spent_on("race", raced), **_spent_on("final", baseline)})
+        spent[BASELINE] = _totalled({**stages, **_spent_on("race", raced), **_spent_on("final", baseline)})
     return spent
 
 
@@ -117,10 +118,10 @@ def _spent_on(stage: str, tries: Sequence[Try]) -> dict[str, float | None]:
 
 def _stages(project: Project, *, teacher: bool, supernet: bool) -> dict[str, float | None]:
     """Seconds and epochs of the trainings that a net rests on; 0 of those that it does not need."""
-    run, found = project.run, _probes(project, teacher=teacher)
+    run, stages = project.run, _probes(project, teacher=teacher)
     for name, folder, needed in (("teacher", run.teacher, teacher), ("supernet", run.supernet, supernet)):
-        found |= {f"{name}_s": seconds_of(folder) if needed else 0.0, f"{name}_epochs": epochs_of(folder) if needed else 0}
-    return found
+        stages |= {f"{name}_s": seconds_of(folder) if needed else 0.0, f"{name}_epochs": epochs_of(folder) if needed else 0}
+    return stages
 
 
 def _probes(project: Project, *, teacher: bool) -> dict[str, float | None]:

@@ -19,8 +19,8 @@ from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.loaded_teacher import load_teacher
-from edgenas.project.trainings.plain_nets import Build, plain_job
-from edgenas.project.trainings.starts import Given
+from edgenas.project.trainings.plain_nets import Build, PlainNet, plain_job
+from edgenas.project.trainings.starts import GivenWeights
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import Arch, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json
@@ -31,7 +31,7 @@ from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import Job, changes_since, fit
+from edgenas.training.fitting import TrainingJob, changes_since, fit
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
 from edgenas.training.ranks import current
 from edgenas.training.teacher import remembering
@@ -59,7 +59,7 @@ class Bench:
     teachings: tuple[str, ...]
     force: bool
     floors: tuple[SensitivityFloor, ...] = ()
-    given: Given | None = None
+    given: GivenWeights | None = None
 
     @classmethod
     def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
@@ -71,7 +71,7 @@ class Bench:
         """
         teachings = teachings_of(project, baseline=project.settings.retrain.baseline)
         teacher = remembering(load_teacher(project, images) if "teacher" in teachings else None)
-        return cls(project, images, device, teacher, teachings, force, given=Given.of(project, device))
+        return cls(project, images, device, teacher, teachings, force, given=GivenWeights.of(project, device))
 
 
 def teachings_of(project: Project, *, baseline: bool) -> tuple[str, ...]:
@@ -232,7 +232,7 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
     return tries
 
 
-def _begun(bench: Bench, net: Net, way: Way) -> Generator[Record, None, Job]:
+def _begun(bench: Bench, net: Net, way: Way) -> Generator[Record, None, TrainingJob]:
     """The training of a net from given weights, once it is said what of these is taken."""
     assert bench.given is not None
     assert net.arch is not None
@@ -248,25 +248,22 @@ def is_trained(bench: Bench, net: Net, way: Way) -> bool:
     return not bench.force and changes_since(job_of(bench, net, way, split=None)) == []
 
 
-def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") -> Job:
+def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") -> TrainingJob:
     """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
     what = net.arch if net.arch is not None else net.build
     assert what is not None
+    given = bench.given if way.weights == "given" and net.arch is not None else None
     job = plain_job(
         bench.project,
         bench.images if net.arch is not None else net.images,
+        PlainNet(what, way.weights, given, kind=net.name, facts=net.facts),
         label=f"{net.label} ({way})",
         folder=net.folder / way.name,
-        arch_or_build=what,
         epochs=way.epochs,
         learning_rate=way.learning_rate,
         teacher=bench.teacher if way.teaching == "teacher" else None,
         device=bench.device,
-        weights=way.weights,
         split=split,
-        kind=net.name,
-        facts=net.facts,
-        given=bench.given if way.weights == "given" and net.arch is not None else None,
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=_COMPILE[settings.retrain.compile])
@@ -318,10 +315,10 @@ def adopt(chosen: Try, folder: Path) -> None:
 
 def ranker_words(tries: Sequence[Try]) -> Iterator[str]:
     """That fresh weights beat inherited ones, if both were tried and they did."""
-    by_start = {name: [each for each in tries if each.way.weights == name] for name in ("finetuned", "scratch")}
-    if not all(by_start.values()):
+    finetuned, scratch = ([each for each in tries if each.way.weights == start] for start in ("finetuned", "scratch"))
+    if not finetuned or not scratch:
         return
-    inherited, fresh = best_of(by_start["finetuned"]), best_of(by_start["scratch"])
+    inherited, fresh = best_of(finetuned), best_of(scratch)
     if fresh.select_top1.value > inherited.select_top1.value:
         yield (f"fresh weights ({_after(fresh)}) beat inherited ones ({_after(inherited)}): shared weights are only a ranker here")
 

@@ -41,12 +41,12 @@ def expected(estimate: Estimate | None) -> str:
 def estimates_of(times: PlannedTimes, *, baseline: bool) -> dict[str, Estimate]:
     """How long stages are going to take, by stage."""
     training = [each.seconds for each in times.training.values() if not each.is_done]
-    found = {
+    estimates = {
         "train": [*(probe.seconds for probe in times.probes.values()), *training],
         "search": [times.search.seconds, *([times.proof.seconds] if times.proof is not None else [])],
         "retrain": [each.seconds for name, each in times.retrain.items() if name == ("baseline" if baseline else "alone")],
     }
-    return {stage: _sum(parts) for stage, parts in found.items() if parts}
+    return {stage: _sum(parts) for stage, parts in estimates.items() if parts}
 
 
 def _sum(parts: Sequence[Estimate]) -> Estimate:
@@ -90,12 +90,12 @@ def _search(result: SearchResult) -> str:
 def _metrics(metrics: Metrics, split: str) -> str:
     top1 = metrics.top1_decision if metrics.top1_decision is not None else metrics.top1
     words = f"on {split}: {with_interval(top1)} decided right"
-    found = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
-    if found is None:
+    sensitivity = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
+    if sensitivity is None:
         return words
     choice = metrics.threshold_choice
     few = f" (only {choice.sensitivity.n:,} images set the threshold)" if choice is not None and choice.is_set_by_one else ""
-    return f"{words}, of {metrics.positive} {with_interval(found)} found{few}"
+    return f"{words}, of {metrics.positive} {with_interval(sensitivity)} found{few}"
 
 
 def _retrain(result: RetrainResult) -> str:

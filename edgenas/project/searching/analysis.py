@@ -35,7 +35,7 @@ MAX_P = 0.05  # of a front's ends, above which nets are not told apart
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class ObjectiveValues:
     """An objective of every net.
 
     Attributes:
@@ -80,9 +80,9 @@ class Evaluated:
     generations: tuple[int, ...]
     metrics: Mapping[str, NDArray[np.bool_]]
     positive: str | None
-    cost: Axis
-    objectives: tuple[Axis, ...] = ()
-    limited: tuple[Axis, ...] = ()
+    cost: ObjectiveValues
+    objectives: tuple[ObjectiveValues, ...] = ()
+    limited: tuple[ObjectiveValues, ...] = ()
 
     @property
     def allowed(self) -> NDArray[np.int64]:
@@ -91,11 +91,11 @@ class Evaluated:
         return np.array(meets or range(len(self.rows)), dtype=np.int64)
 
     @property
-    def axes(self) -> tuple[Axis, ...]:
+    def axes(self) -> tuple[ObjectiveValues, ...]:
         """The objectives."""
         if self.objectives:
             return self.objectives
-        return self.cost, *(Axis(name, right_AN.mean(axis=1), True) for name, right_AN in self.metrics.items())
+        return self.cost, *(ObjectiveValues(name, right_AN.mean(axis=1), True) for name, right_AN in self.metrics.items())
 
 
 def evaluated(
@@ -138,8 +138,8 @@ def evaluated(
         generations=generations,
         metrics=metrics,
         positive=positive[0] if len(metrics) > 1 and positive is not None else None,
-        cost=Axis(cost, np.array([row.cost(cost) for row in rows], dtype=np.float64), False, limit),
-        limited=tuple(Axis(each.name, each.cost(genes_AG), False, each.limit) for each in limited) if whole else (),
+        cost=ObjectiveValues(cost, np.array([row.cost(cost) for row in rows], dtype=np.float64), False, limit),
+        limited=tuple(ObjectiveValues(each.name, each.cost(genes_AG), False, each.limit) for each in limited) if whole else (),
     )
 
 
@@ -227,21 +227,21 @@ def _top(nets: Evaluated) -> TopNets | None:
 
 def _importance(nets: Evaluated, name: str, rng: np.random.Generator) -> ImportanceFacts:
     values_A = nets.metrics[name].mean(axis=1)
-    found = gene_importance(nets.genes_AG, values_A, rng=rng)
+    importance = gene_importance(nets.genes_AG, values_A, rng=rng)
     num = len(values_A)
-    if found is None:
+    if importance is None:
         words = f"{num} nets, fewer than {MIN_NETS}" if num < MIN_NETS else "all nets are alike"
         return ImportanceFacts(metric=name, num_nets=num, r2=None, words=f"nothing is said of genes: {words}")
-    r2 = found.r2
+    r2 = importance.r2
     fit = f"r2 {r2.value:.2f} [{r2.low:.2f}, {r2.high:.2f}] on nets that were left out"
     if r2.low <= 0:
         return ImportanceFacts(metric=name, num_nets=num, r2=r2, words=f"nothing is said of genes: the model does not fit, {fit}")
-    rows = tuple(ImportanceRow(gene=nets.gene_names[gene], drop=drop) for gene, drop in found.drops.items())
+    rows = tuple(ImportanceRow(gene=nets.gene_names[gene], drop=drop) for gene, drop in importance.drops.items())
     words = f"by a ridge regression of {num} nets, {fit}; the nets are those that the search chose to evaluate"
     return ImportanceFacts(metric=name, num_nets=num, r2=r2, words=words, rows=rows)
 
 
-def _prices(nets: Evaluated, cost: Axis, name: str, rng: np.random.Generator) -> list[PriceRow]:
+def _prices(nets: Evaluated, cost: ObjectiveValues, name: str, rng: np.random.Generator) -> list[PriceRow]:
     allowed_A = nets.allowed
     steps = price_steps(cost.values_A[allowed_A], nets.metrics[name][allowed_A], rng=rng)
     return [

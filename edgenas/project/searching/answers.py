@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from edgenas.errors import InfeasibleError
-from edgenas.project.searching.budget import infeasible, nearest_of
-from edgenas.project.searching.continuing import Earlier
+from edgenas.project.searching.continuing import EarlierNets
+from edgenas.project.searching.costing import infeasible, nearest_of
 from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.project.searching.floors import floor_confidence, nearest_floors
 from edgenas.project.searching.proof import Proven
 from edgenas.project.searching.question import Question
-from edgenas.project.searching.races import raced_facts
+from edgenas.project.searching.races import with_races
 from edgenas.records import (
     AT_LEAST,
     CandidateRow,
@@ -35,44 +35,44 @@ from edgenas.training.evaluation import most_frequent_class
 from edgenas.training.folder import weights_sha256
 
 
-def nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
+def nothing_found(question: Question, surveyed: Feasibility, facts: SpaceFacts) -> InfeasibleError:
     """No net that was looked at meets the limits, so none was evaluated."""
-    budget, nearest = question.budget, nearest_of(question.budget, found)
-    others = other_spaces(budget, question.images.task)
+    costing, nearest = question.costing, nearest_of(question.costing, surveyed)
+    others = other_spaces(costing, question.images.task)
     known = NothingFound(
         space=facts,
         limits=question.limits,
-        table=budget.table,
-        tables=budget.tables,
-        promises=budget.promises,
-        evaluations=_evaluations(question, found, ()),
+        table=costing.table,
+        tables=costing.tables,
+        promises=costing.promises,
+        evaluations=_evaluations(question, surveyed, ()),
         closest=nearest,
-        binding=found.binding,
+        binding=surveyed.binding,
         other_spaces=others,
     )
-    return infeasible(budget, found, nearest, others, known)
+    return infeasible(costing, surveyed, nearest, others, known)
 
 
-def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
+def _evaluations(question: Question, surveyed: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
     """What was looked at; floors reject evaluated nets alone."""
     low = {floor.name: sum(floor.name in row.rejected_by for row in described) for floor in question.floors if described}
-    return Evaluations(
-        candidates=len(found.genes_AG),
+    evaluations = Evaluations(
+        candidates=len(surveyed.genes_AG),
         evaluated=len(described),
         images=len(question.labels_N),
-        rejected={**found.rejected, **low},
-        **raced_facts(described, len(question.labels_N)),
+        rejected={**surveyed.rejected, **low},
     )
+    return with_races(evaluations, described)
 
 
 def result_of(
     question: Question,
-    found: Feasibility,
+    surveyed: Feasibility,
     facts: SpaceFacts,
     described: Sequence[CandidateRow],
     proven: Proven,
     search_s: float,
-    earlier: Earlier | None,
+    earlier: EarlierNets | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
     strict = question.project.settings.search.strict_sensitivity
@@ -83,14 +83,16 @@ def result_of(
         supernet_sha256=weights_sha256(question.project.run.supernet),
         space=facts,
         limits=question.limits,
-        table=question.budget.table,
-        tables=question.budget.tables,
-        promises=question.budget.promises,
-        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
+        table=question.costing.table,
+        tables=question.costing.tables,
+        promises=question.costing.promises,
+        evaluations=replace(
+            _evaluations(question, surveyed, described), earlier=None if earlier is None else len(earlier.candidates)
+        ),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
         closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
-        binding=found.binding,
+        binding=surveyed.binding,
         optimism=optimism(proven.finalists, question.labels_N, winner) or None,
         floor_confidence=floor_confidence(question.floors),
         seed=question.project.settings.search.seed,
@@ -104,16 +106,16 @@ def result_of(
 
 def _most_frequent(question: Question) -> dict[str, MostFrequent]:
     """The most frequent class of the splits that judge, and what always answering it gives."""
-    labels = {name: question.images.labels(name) for name in ("select", "confirm")}
-    labels["both"] = np.concatenate([labels["select"], labels["confirm"]])
-    found = {name: most_frequent_class(labels_N, question.images.class_names) for name, labels_N in labels.items()}
-    return {name: each for name, each in found.items() if each is not None}
+    select_N, confirm_N = question.images.labels("select"), question.images.labels("confirm")
+    labels = {"select": select_N, "confirm": confirm_N, "both": np.concatenate([select_N, confirm_N])}
+    classes = {name: most_frequent_class(labels_N, question.images.class_names) for name, labels_N in labels.items()}
+    return {name: each for name, each in classes.items() if each is not None}
 
 
 def nothing_left(question: Question, result: SearchResult, judged: Sequence[Finalist]) -> InfeasibleError:
     """Nets were feasible as predicted, but none of the best met the floors, or the latency when measured."""
     nearest: dict[str, Nearest] = {}
-    for device in question.budget.devices:
+    for device in question.costing.devices:
         name, limit_ms = device.name, device.limit_ms
         if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             fastest = min(judged, key=lambda finalist: finalist.measured[name])

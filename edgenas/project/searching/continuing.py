@@ -25,7 +25,7 @@ SPLIT = "select"
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierNets:
     """Nets that were evaluated before.
 
     Attributes:
@@ -52,7 +52,7 @@ class Earlier:
         return replace(settings, population=settings.population + len(best)), {ORIGIN: rows_AG, **fresh}
 
 
-def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, memory: Memory) -> Earlier:
+def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, memory: Memory) -> EarlierNets:
     """What is known of the nets that meet the limits.
 
     Args:
@@ -67,14 +67,14 @@ def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, 
         memory.record(NUM_KNOWN, len(known))
     known = known[: memory.recall(NUM_KNOWN)]
     if not known:
-        return Earlier(0, ())
+        return EarlierNets(0, ())
     rows_AG = np.array(known, dtype=np.int16)
-    allowed_AG = rows_AG[total_violation(question.budget.limits, rows_AG) == 0]
+    allowed_AG = rows_AG[total_violation(question.costing.limits, rows_AG) == 0]
     candidates = Judge(evaluate, question.labels_N, question.floors)(allowed_AG, 0, ORIGIN)
-    return Earlier(len(known), tuple(sorted(candidates, key=lambda candidate: candidate.rank)))
+    return EarlierNets(len(known), tuple(sorted(candidates, key=lambda candidate: candidate.rank)))
 
 
-def known_notes(earlier: Earlier | None, evaluations: Journal) -> Iterator[Note]:
+def known_notes(earlier: EarlierNets | None, evaluations: Journal) -> Iterator[Note]:
     """What is known of these weights, and what of it a search that continues has of it; ``earlier`` is None for another."""
     if earlier is None:
         if len(evaluations):

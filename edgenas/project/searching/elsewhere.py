@@ -1,4 +1,4 @@
-"""Which other shipped spaces have nets that meet the limits of a budget, for the same images and the same device."""
+"""Which other shipped spaces have nets that meet given limits, for the same images and the same device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgenas.costs import CostModel
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, find_tables, shipped_tables
 from edgenas.latency.table import space_hash
-from edgenas.project.searching.budget import Budget, DeviceTable
+from edgenas.project.searching.costing import Costing, DeviceTable
 from edgenas.records import AT_LEAST, OtherSpace
 from edgenas.search import CostLimit, LowerLimit, UpperLimit, cost_of, feasible_set, total_violation
 from edgenas.search.quantities import QUANTITIES, Cost
@@ -23,35 +23,35 @@ DRAWN = 4096  # nets of a space that are looked at where no limit on it can be c
 PIECES = 4  # of draws from what one limit leaves, among which a net that meets all is looked for
 
 
-def other_spaces(budget: Budget, task: Task) -> tuple[OtherSpace, ...]:
+def other_spaces(costing: Costing, task: Task) -> tuple[OtherSpace, ...]:
     """Shipped spaces beside the searched one, of which a net was found that meets the limits that can be looked at there.
 
     Params, MACs, depth and memory are formulas of every space. Latency needs a table of the space at hand, in the run folder or
     among those that come with edgenas, of the same device, runtime, precision and batch; else it is not looked at. A space where no
     limit can be looked at, or that cannot read images of this size, is not told.
     """
-    return tuple(_each(budget, task))
+    return tuple(_each(costing, task))
 
 
-def _each(budget: Budget, task: Task) -> Iterator[OtherSpace]:
-    tables = _tables(budget)
+def _each(costing: Costing, task: Task) -> Iterator[OtherSpace]:
+    tables = _tables(costing)
     for space in SPACES.own.values():
-        if space.name == budget.space.name.partition("[")[0]:
+        if space.name == costing.space.name.partition("[")[0]:
             continue
         with suppress(ValueError):  # the images are too small for its patches or strides
-            limits, unknown = _limits(budget, space, task, tables)
+            limits, unknown = _limits(costing, space, task, tables)
             if limits and _has_net(space, limits):
                 yield OtherSpace(space=space.name, looked_at=tuple(limit.name for limit in limits), not_looked_at=unknown)
 
 
 def _limits(
-    budget: Budget, space: SearchSpace, task: Task, tables: list[LatencyTable]
+    costing: Costing, space: SearchSpace, task: Task, tables: list[LatencyTable]
 ) -> tuple[tuple[CostLimit, ...], tuple[str, ...]]:
-    """The budget's limits on the costs of another space, and the names of those that are not known there."""
-    devices = {device.name: device for device in budget.devices}
+    """The limits on the costs of another space, and the names of those that are not known there."""
+    devices = {device.name: device for device in costing.devices}
     limits: list[CostLimit] = []
     unknown: list[str] = []
-    for limit in budget.limits:
+    for limit in costing.limits:
         quantity = limit.name.removesuffix(AT_LEAST)
         cost: Cost | None = None
         if quantity in devices:
@@ -67,11 +67,11 @@ def _limits(
     return tuple(limits), tuple(unknown)
 
 
-def _tables(budget: Budget) -> list[LatencyTable]:
-    """Tables beside those of the budget's devices, and those that come with edgenas; damaged ones are no tables."""
-    folders = {device.table.path.parent for device in budget.devices}
+def _tables(costing: Costing) -> list[LatencyTable]:
+    """Tables beside those of the devices, and those that come with edgenas; damaged ones are no tables."""
+    folders = {device.table.path.parent for device in costing.devices}
     paths: list[Path] = [path for folder in sorted(folders) for path in find_tables(folder)]
-    paths += shipped_tables().values() if budget.devices else ()
+    paths += shipped_tables().values() if costing.devices else ()
     tables = []
     for path in paths:
         with suppress(LatencyTableError):

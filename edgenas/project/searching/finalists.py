@@ -14,7 +14,7 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured, is_elsewhere
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
-from edgenas.project.searching.budget import DeviceTable
+from edgenas.project.searching.costing import DeviceTable
 from edgenas.project.searching.evaluating import evaluator_on
 from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
@@ -60,8 +60,8 @@ class Panel:
     def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
         """The candidates at these positions, measured and read once on confirm."""
         fresh = [self._finalist(i) for i in chosen]
-        for place in self.question.budget.devices:
-            is_first = place is self.question.budget.devices[0]
+        for place in self.question.costing.devices:
+            is_first = place is self.question.costing.devices[0]
             fresh = yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
         return _confirm(self, fresh) if fresh else []
 
@@ -74,10 +74,10 @@ class Panel:
     def costs(self) -> tuple[NDArray[np.float64], float | None]:
         """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
         genes_AG = np.array([candidate.genes for candidate in self.candidates], dtype=np.int16)
-        budget = self.question.budget
-        if (limit := budget.main_limit) is not None:
+        costing = self.question.costing
+        if (limit := costing.main_limit) is not None:
             return limit.cost(genes_AG), limit.limit
-        return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
+        return costing.costs.latency_or_macs(genes_AG), None
 
     def pick(self, allowed: Sequence[int]) -> list[int]:
         """Those of the allowed candidates, best first, that are worth judging.
@@ -155,7 +155,7 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
     question, candidates = panel.question, panel.candidates
     order = in_order(panel)
     genes_AG = np.array([candidate.genes for candidate in candidates], dtype=np.int16)
-    limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.budget.devices if d.limit_ms is not None}
+    limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.costing.devices if d.limit_ms is not None}
     finalists: list[Finalist] = []
     margins = dict.fromkeys(limits, 1.0)
     for _ in range(MAX_ROUNDS):
@@ -187,7 +187,7 @@ def in_order(panel: Panel) -> list[int]:
     With another objective by that; with several those that no other beats come first, spread over what they trade.
     """
     candidates, described = panel.candidates, panel.described
-    cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
+    cost = "latency_ms_predicted" if panel.question.costing.devices else "macs"
     if len(panel.question.objectives) > 1:
         places = {id(candidate): i for i, candidate in enumerate(candidates)}
         return [places[id(candidate)] for candidate in ranked(candidates)]

@@ -22,7 +22,7 @@ from edgenas.data.images import Images
 from edgenas.project.journals import pack, unpack
 from edgenas.project.net_facts import images_for
 from edgenas.project.opening import Project
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.records import Arch, FidelityResult, FidelityRow, PackedPredictions
 from edgenas.runs import Journal, Note, Record, sha256_json
 from edgenas.search import Fidelity, SensitivityFloor, shrunk
@@ -41,7 +41,7 @@ from edgenas.search.proof_scores import (
     words,
 )
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import Job
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.folder import seconds_of
 from edgenas.training.probing import clear, many, minutes, probe
 from edgenas.training.probing import seconds_of as estimated_s
@@ -64,27 +64,26 @@ class Prover:
     device: str
     memory: Journal
 
-    def job(self, arch: Arch, epochs: int, label: str) -> Job:
+    def job(self, arch: Arch, epochs: int, label: str) -> TrainingJob:
         """The training of one net for one rung."""
         train = self.project.settings.train
         job = plain_job(
             self.project,
             self.images,
+            PlainNet(arch, kind="proof"),
             label=label,
             folder=self.project.run.search / "proof",
-            arch_or_build=arch,
             epochs=epochs,
             learning_rate=train.learning_rate,
             teacher=self.teacher,
             device=self.device,
             seed=self.project.settings.search.seed,
             split=None,
-            kind="proof",
         )
         job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None))
         return replace(job, folder=job.folder / self.key(job)[:16])
 
-    def key(self, job: Job) -> str:
+    def key(self, job: TrainingJob) -> str:
         """What the result of a job depends on."""
         return sha256_json({**job.identity, "torch": [torch.__version__, torch.get_num_threads()], "device": self.device})
 
@@ -136,10 +135,10 @@ class Prover:
         num_left = max(0, num - (len(archs) - len(left)))
         return self._seconds(left) * num_left / max(1, len(left)) if num_left else 0.0
 
-    def _unknown(self, archs: Sequence[Arch], epochs: int) -> list[Job]:
+    def _unknown(self, archs: Sequence[Arch], epochs: int) -> list[TrainingJob]:
         return [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
 
-    def _seconds(self, jobs: Sequence[Job]) -> float:
+    def _seconds(self, jobs: Sequence[TrainingJob]) -> float:
         some = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})] if jobs else []
         return estimated_s(some) * len(jobs) / max(1, len(some))
 
@@ -214,10 +213,10 @@ def prove(
     seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
     rung = yield from _rung(prover, alive, first, floors, losses)
-    found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
-    if found is not None:
-        yield Note(words(found, first))
-    if found is not None and first < epochs and not found.tau["inherited"].value > found.tau["macs"].value:
+    fidelity, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
+    if fidelity is not None:
+        yield Note(words(fidelity, first))
+    if fidelity is not None and first < epochs and not fidelity.is_better("inherited", than="macs"):
         num = max(2, len(alive) // 2)
         text = f"inherited accuracy ranks no better than MACs here: {num} more nets are proven, picked by what ranks better"
         yield Note(text, is_warning=True)
@@ -226,20 +225,16 @@ def prove(
         alive += [f for f in added if not f.row.rejected_by]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors, losses)  # those that are known come from memory
-        found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
+        fidelity, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     proofs = rung.proofs(first, scores_A)
     if first < epochs:
         places = survivors(alive, scores_A)
         last = yield from _rung(prover, [alive[i] for i in places], epochs, floors, losses)
-        alone_A = last.log_AN.mean(axis=1)
-        expected_A = expected_after([alive[i] for i in places], scores_A[places], alone_A)
-        second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.log_AN)))
-        for place, proof in zip(places, second, strict=True):
-            first_rung = proofs[place]
-            proofs[place] = replace(proof, first_top1=first_rung.first_top1, first_log_likelihood=first_rung.first_log_likelihood)
+        for place, proof in zip(places, _last_proofs(last, epochs, [alive[i] for i in places], scores_A[places]), strict=True):
+            proofs[place] = proof.after(proofs[place])
     by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
     judged = [f.proven(by_genes.get(f.candidate.genes)) for f in finalists]
-    return Proven(judged, found, ranker, prover.spent(judged))
+    return Proven(judged, fidelity, ranker, prover.spent(judged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +260,13 @@ class _Rung:
                 self.right_AN, self.log_AN, scores_A, self.low_floors, self.losses, strict=True
             )
         ]
+
+
+def _last_proofs(last: _Rung, epochs: int, left: Sequence[Finalist], scores_A: NDArray[np.float64]) -> list[Proof]:
+    """Proofs of the nets that are left; their scores rest on what the first rung lets expect of them, too."""
+    alone_A = last.log_AN.mean(axis=1)
+    expected_A = expected_after(left, scores_A, alone_A)
+    return last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.log_AN)))
 
 
 def _rung(

@@ -37,7 +37,7 @@ LOCK = ".proof.lock"  # of the processes that train; it ends with them
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ProofOrder:
     """What the processes are to train.
 
     Attributes:
@@ -87,7 +87,7 @@ def wait_for_earlier(search: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def train_apart(prover: Prover, order: Order, workers: Workers) -> Generator[Record, None, None]:
+def train_apart(prover: Prover, order: ProofOrder, workers: Workers) -> Generator[Record, None, None]:
     """Train the nets whose results are not known yet; each result is recorded as it comes.
 
     A net whose process is lost is trained again. Stopped, or when one fails, all save their state and end before it is told.
@@ -137,7 +137,7 @@ def _crowded(workers: Workers) -> Iterator[Note]:
         yield Note(f"{text}: fewer --workers may be as fast", is_warning=True)
 
 
-def _take(prover: Prover, order: Order, place: int, ray: Any, each: Any) -> Iterator[Record]:
+def _take(prover: Prover, order: ProofOrder, place: int, ray: Any, each: Any) -> Iterator[Record]:
     """Record what one process gives."""
     label = order.labels[place]
     try:
@@ -192,7 +192,7 @@ def _train_alone(kept: Sequence[Any], place: int) -> _Answer:
 
 
 @functools.lru_cache(maxsize=1)
-def _told(kept: Any) -> tuple[Prover, Order, int]:
+def _told(kept: Any) -> tuple[Prover, ProofOrder, int]:
     """What was put into the object store, once for all nets of a process: the teacher remembers what it was asked."""
     prover, order, num_threads = importlib.import_module("ray").get(kept)
     if prover.teacher is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenas.data.images import Images
 from edgenas.project.early import require_classes
 from edgenas.project.opening import Project
-from edgenas.project.searching.budget import Budget
+from edgenas.project.searching.costing import Costing
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.project.settings import SearchSettings
 from edgenas.records import CandidateRow, RacedRow
@@ -40,7 +40,7 @@ class Question:
 
     project: Project
     images: Images
-    budget: Budget
+    costing: Costing
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
     objectives: tuple[Objective, ...] = DEFAULT
@@ -48,7 +48,7 @@ class Question:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
-        return {"settings": self.project.settings.search.identity, "tables": self.budget.identity}
+        return {"settings": self.project.settings.search.identity, "tables": self.costing.identity}
 
     @property
     def is_strict(self) -> bool:
@@ -58,7 +58,7 @@ class Question:
     @property
     def limits(self) -> dict[str, float]:
         """Limits on costs and floors on sensitivities, by name."""
-        costs = {limit.name: limit.limit for limit in self.budget.limits}
+        costs = {limit.name: limit.limit for limit in self.costing.limits}
         return costs | {floor.name: floor.floor for floor in self.floors}
 
     @property
@@ -102,7 +102,7 @@ class Question:
         """The contract's CAND of one candidate, not measured yet."""
         decided_M = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
         labels_M = self.labels_N if candidate.images_M is None else self.labels_N[candidate.images_M]
-        costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
+        costs = self.costing.describe(np.array(candidate.genes, dtype=np.int16))
         row = CandidateRow(
             arch=costs.arch,
             params=costs.params,
@@ -149,7 +149,7 @@ def require_algorithm(settings: SearchSettings) -> None:
         raise ALGORITHMS.refused(settings.algorithm, "searches for accuracy alone, not for maximize or minimize")
 
 
-def objectives_of(project: Project, images: Images, budget: Budget) -> tuple[Objective, ...]:
+def objectives_of(project: Project, images: Images, costing: Costing) -> tuple[Objective, ...]:
     """What the search makes large or small, in the order asked for."""
     objectives: list[Objective] = []
     for goal in project.settings.search.goals:
@@ -158,14 +158,14 @@ def objectives_of(project: Project, images: Images, budget: Budget) -> tuple[Obj
         elif goal.kind == SENSITIVITY:
             objectives.append(Sensitivity(goal.subject, images.class_names.index(goal.subject)))
         elif goal.kind == LATENCY:
-            device = next(device for device in budget.devices if device.alias == goal.subject)
+            device = next(device for device in costing.devices if device.alias == goal.subject)
             objectives.append(CostObjective(goal.name, device.limited, goal.maximize))
         else:
             objectives.append(CostObjective(goal.name, cost_of(goal.kind, project.space, images.task), goal.maximize))
     return tuple(objectives)
 
 
-def ask(project: Project, images: Images, budget: Budget) -> Question:
+def ask(project: Project, images: Images, costing: Costing) -> Question:
     """The question that the settings put.
 
     Raises:
@@ -174,7 +174,7 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
     require_classes(project)
     require_floors(project.settings.search, images)
     floors = floors_asked(project.settings.search, images)
-    return Question(project, images, budget, floors, images.labels("select"), objectives_of(project, images, budget))
+    return Question(project, images, costing, floors, images.labels("select"), objectives_of(project, images, costing))
 
 
 def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArray[np.int64], split: str) -> str:
@@ -182,7 +182,7 @@ def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArra
     mine_N = labels_N == floor.class_index
     if not mine_N.any():
         return f"no image of the class on {split}"
-    found = int((decide(p_NC[mine_N], floor.positive, floor.threshold) == floor.class_index).sum())
-    share = wilson(found, int(mine_N.sum()), confidence=floor.confidence or 0.95)
+    num_right = int((decide(p_NC[mine_N], floor.positive, floor.threshold) == floor.class_index).sum())
+    share = wilson(num_right, int(mine_N.sum()), confidence=floor.confidence or 0.95)
     held, words = (share.value, "") if floor.confidence is None else (share.low, f"at least with confidence {floor.confidence:g} ")
-    return f"{found} of {share.n} on {split}, {words}{in_reach(held, is_lower=True)}; asked {floor.floor:.12g}"
+    return f"{num_right} of {share.n} on {split}, {words}{in_reach(held, is_lower=True)}; asked {floor.floor:.12g}"

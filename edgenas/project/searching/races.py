@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from edgenas.project.searching.question import Question
 from edgenas.project.settings import SearchSettings
-from edgenas.records import CandidateRow
+from edgenas.records import CandidateRow, Evaluations
 from edgenas.search import Candidate, Evaluator, Judge, Raced
 from edgenas.search.finalists import Finalist
 
@@ -24,13 +24,13 @@ def raced(settings: SearchSettings, evaluate: Evaluator) -> Evaluator:
     return Raced(evaluate, error=settings.racing, keep=settings.num_finalists, margin=settings.racing_margin)
 
 
-def raced_facts(described: Sequence[CandidateRow], num_images: int) -> dict[str, Any]:
-    """What the result says of races; nothing where no net was dropped."""
+def with_races(evaluations: Evaluations, described: Sequence[CandidateRow]) -> Evaluations:
+    """With what races dropped, where they dropped any net."""
     dropped = [row.raced for row in described if row.raced is not None]
     if not dropped:
-        return {}
-    seen = sum(each.images for each in dropped) + (len(described) - len(dropped)) * num_images
-    return {"dropped": len(dropped), "images_share": seen / (len(described) * num_images)}
+        return evaluations
+    seen = sum(each.images for each in dropped) + (len(described) - len(dropped)) * evaluations.images
+    return replace(evaluations, dropped=len(dropped), images_share=seen / (len(described) * evaluations.images))
 
 
 def whole(candidate: Candidate, question: Question, evaluate: Evaluator) -> Candidate:

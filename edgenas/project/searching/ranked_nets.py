@@ -54,7 +54,7 @@ def nets_to_train(project: Project, images: Images, num: int, band: float) -> tu
     """
     space, rng = project.space, np.random.default_rng(project.settings.search.seed)
     cost, _ = cost_of(project, images.task)
-    depth = shape_models(decompose(space, images.task))["depth"]
+    depth = shape_models(decompose(space, images.task)).depth
     middle = float(np.median(cost(hand_designed_rows(space))))
 
     def near(genes_AG: Genes) -> NDArray[np.bool_]:
@@ -71,7 +71,7 @@ def nets_to_train(project: Project, images: Images, num: int, band: float) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class NetProbabilities:
     """Class probabilities of nets on select and confirm, shape (A, N, C), with inherited weights and alone."""
 
     inherited_ANC: NDArray[np.float16]
@@ -84,7 +84,7 @@ class Answers:
         return right_AN
 
 
-def answers_of(prover: Prover, supernet: nn.Module, rows_AG: Genes, epochs: int) -> Generator[Record, None, Answers]:
+def answers_of(prover: Prover, supernet: nn.Module, rows_AG: Genes, epochs: int) -> Generator[Record, None, NetProbabilities]:
     """Ask the supernet, then train every net alone; those that were trained before are known."""
     images, inherited = prover.images, []
     statistics = recalibration_of(supernet, images.norm_images())
@@ -102,7 +102,7 @@ def answers_of(prover: Prover, supernet: nn.Module, rows_AG: Genes, epochs: int)
         arch = prover.project.space.to_json(row_G)
         alone.append((yield from prover.predictions(arch, epochs, f"alone {position}/{len(rows_AG)}")))
     labels_N = np.concatenate([images.labels(split) for split in SPLITS])
-    return Answers(np.concatenate(inherited, axis=1), np.stack(alone), labels_N)
+    return NetProbabilities(np.concatenate(inherited, axis=1), np.stack(alone), labels_N)
 
 
 def proxy_scores(project: Project, images: Images, rows_AG: Genes) -> Generator[Record, None, dict[str, list[float]]]:
@@ -154,26 +154,26 @@ def ranked(
     images: Images,
     rows_AG: Genes,
     in_band_A: NDArray[np.bool_],
-    answers: Answers,
+    answers: NetProbabilities,
     scores: Mapping[str, Sequence[float]],
 ) -> Ranked:
     """Compare what was known before with what the nets are worth alone."""
-    space, task = project.space, images.task
-    models = cost_models(space, task)
-    cost, over = cost_of(project, task)
+    space, models = project.space, cost_models(project.space, images.task)
+    cost, over = cost_of(project, images.task)
     right_AN, own_AN = answers.right(alone=False), answers.right(alone=True)
     inherited_A, alone_A = right_AN.mean(axis=1), own_AN.mean(axis=1)
     log_A = np.array([log_likelihoods(p_NC, answers.labels_N).mean() for p_NC in answers.alone_ANC])
-    rankings = {"inherited": inherited_A, **{name: models[name](rows_AG) for name in ("params", "macs")}}
+    params_A, macs_A = models.params(rows_AG), models.macs(rows_AG)
+    rankings = {"inherited": inherited_A, "params": params_A, "macs": macs_A}
     rankings |= {name: np.array(values) for name, values in scores.items()}
-    found = fidelity(alone_A, rankings, cost(rows_AG), near_A=in_band_A)
+    known = fidelity(alone_A, rankings, cost(rows_AG), near_A=in_band_A)
     sensitivity = _sensitivities(images, answers)
     costs_A = _latencies(rows_AG, cost, over)
     rows = tuple(
         RankedNet(
             arch=space.to_json(row_G),
-            params=int(rankings["params"][i]),
-            macs=int(rankings["macs"][i]),
+            params=int(params_A[i]),
+            macs=int(macs_A[i]),
             latency_ms_predicted=costs_A[i],
             in_band=bool(in_band_A[i]),
             inherited=float(inherited_A[i]),
@@ -189,14 +189,14 @@ def ranked(
     chosen, best = int(np.argmax(inherited_A)), int(np.argmax(alone_A))
     rng = np.random.default_rng(project.settings.search.seed)
     regret = paired_difference(own_AN[best], own_AN[chosen], rng=rng)
-    return Ranked(rows, "macs" if over == "macs" else "latency_ms", found, tau, regret)
+    return Ranked(rows, "macs" if over == "macs" else "latency_ms", known, tau, regret)
 
 
 def _latencies(rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
     return [None] * len(rows_AG) if over == "macs" else [float(value) for value in cost(rows_AG)]
 
 
-def _sensitivities(images: Images, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _sensitivities(images: Images, answers: NetProbabilities) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Shares of the positive class that are found, with inherited weights and alone; None without such images."""
     if images.positive is None or not (answers.labels_N == images.positive).any():
         return None
@@ -206,18 +206,18 @@ def _sensitivities(images: Images, answers: Answers) -> tuple[NDArray[np.float64
 
 def report_of(ranked_nets: Ranked, *, epochs: int, images: int, seconds: float, splits: str, supernet: str) -> FidelityReport:
     """The report of a fidelity study."""
-    found = ranked_nets.fidelity
+    known = ranked_nets.fidelity
     return FidelityReport(
         splits_sha256=splits,
         supernet_sha256=supernet,
-        num_nets=found.num_nets,
+        num_nets=known.num_nets,
         epochs=epochs,
         images=images,
         cost=ranked_nets.cost_name,
-        band=found.band,
-        num_band=found.num_band,
-        tau=found.tau,
-        tau_band=found.tau_band,
+        band=known.band,
+        num_band=known.num_band,
+        tau=known.tau,
+        tau_band=known.tau_band,
         tau_sensitivity=ranked_nets.tau_sensitivity,
         regret=ranked_nets.regret,
         rows=ranked_nets.rows,

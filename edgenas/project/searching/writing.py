@@ -18,16 +18,16 @@ Part = Literal["hypervolume", "top", "importance", "prices"]
 
 def main_cost(question: Question) -> tuple[str, float | None]:
     """The cost that nets are drawn over, as a key of their rows, and the limit on it: the first device's latency, else MACs."""
-    if not question.budget.devices:
+    if not question.costing.devices:
         return "macs", question.limits.get("macs")
-    first = question.budget.devices[0]
+    first = question.costing.devices[0]
     return ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), question.limits.get(first.name)
 
 
 def _others(question: Question) -> list[UpperLimit]:
     """Upper limits on other costs than the main one."""
-    main = question.budget.devices[0].name if question.budget.devices else "macs"
-    return [limit for limit in question.budget.limits if isinstance(limit, UpperLimit) and limit.name != main]
+    main = question.costing.devices[0].name if question.costing.devices else "macs"
+    return [limit for limit in question.costing.limits if isinstance(limit, UpperLimit) and limit.name != main]
 
 
 def analysis_of(question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> SearchAnalysis | None:
@@ -56,12 +56,12 @@ def write(
         All files by name, and the pictures that are still to be drawn into theirs.
     """
     folder = question.project.run.search
-    outputs = {"candidates": folder / "search.jsonl"}
-    write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
+    rows, outcome = folder / "search.jsonl", folder / RESULT
+    write_text(rows, "".join(dump_json(row, indent=None) + "\n" for row in described))
+    outputs = {"candidates": rows}
     pictures = list(_pictures(question, described, result, outputs))
-    outputs["result"] = folder / RESULT
-    result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
-    return outputs, pictures
+    result.write(outcome)  # without a winner too: an earlier one did not meet these limits
+    return {**outputs, "result": outcome}, pictures
 
 
 def _pictures(

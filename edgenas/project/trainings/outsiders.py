@@ -82,7 +82,7 @@ def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
         mean, std = said.mean or IMAGENET_MEAN, said.std or IMAGENET_STD
         columns = same_classes(said.classes or images.class_names, images.class_names, "teacher.classes")
         return Outsider(net.eval(), sha256_file(path), net.image_px, mean, std, columns)
-    mean, std = (tuple(float(value) for value in manifest.preprocessing[key]) for key in ("mean", "std"))
+    mean, std = (tuple(map(float, values)) for values in (manifest.pixels.mean, manifest.pixels.std))
     columns = same_classes(said.classes or manifest.classes, images.class_names, str(path))
     return Outsider(net.eval(), sha256_file(path), net.image_px, said.mean or mean, said.std or std, columns)
 
@@ -118,7 +118,7 @@ def _final(folder: Path) -> tuple[Earlier, tuple[int, ...]]:
         CheckpointError: if there is neither.
     """
     run = RunFolder(folder)
-    retrained, found = read_retrain(run), searched(run)
+    retrained, result = read_retrain(run), searched(run)
     path = run.retrain / WEIGHTS
     if retrained is not None and retrained.chosen == BASELINE and (run.retrain / BASELINE / WEIGHTS).is_file():
         path = run.retrain / BASELINE / WEIGHTS
@@ -126,7 +126,7 @@ def _final(folder: Path) -> tuple[Earlier, tuple[int, ...]]:
         earlier = read_earlier(path, folder)
         if earlier is not None and earlier.arch is not None:
             return earlier, earlier.arch
-    winner = found.winner if found is not None else None
+    winner = result.winner if result is not None else None
     if winner is not None and (run.supernet / WEIGHTS).is_file():
         earlier = read_earlier(run.supernet / WEIGHTS, folder)
         if earlier is not None:

@@ -7,8 +7,10 @@ import torch
 from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
 from edgenas.data.order import Balance, class_weights
+from edgenas.project.opening import Project
 from edgenas.project.training_settings import TeacherSettings, TrainSettings
-from edgenas.training.distillation import Objective
+from edgenas.project.trainings.teaching import flip_of, teaching_of
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings
 from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
@@ -69,9 +71,33 @@ def batches_for(
     )
 
 
+def batches_of(project: Project, images: Images, *, seed: int) -> TrainBatches:
+    """Batches for the supernet and for nets that are trained alone, mirrored where that is set or was found."""
+    train, workers = project.settings.train, project.settings.data.workers
+    return batches_for(images, train, balance=train.balance, seed=seed, workers=workers, flip=flip_of(project))
+
+
+def objective_of(project: Project, images: Images, *, is_taught: bool, device: str) -> TrainingLoss:
+    """What the supernet and nets that are trained alone minimise: what ``[train]`` says, labels alone where nothing teaches.
+
+    Raises:
+        UsageError, PluginError: as `objective_for`.
+    """
+    train, (kd_weight, temperature) = project.settings.train, teaching_of(project)
+    return objective_for(
+        images,
+        smoothing=train.label_smoothing,
+        kd_weight=kd_weight if is_taught else 0.0,
+        temperature=temperature,
+        kd=train.kd,
+        balance=train.balance,
+        device=device,
+    )
+
+
 def objective_for(
     images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str, kd: str = "soft"
-) -> Objective:
+) -> TrainingLoss:
     """Label loss and distillation; class weights where ``balance`` asks for them.
 
     Raises:
@@ -81,4 +107,4 @@ def objective_for(
     weights = None
     if balance == "weights":
         weights = torch.from_numpy(class_weights(images.labels("train"), len(images.class_names))).to(device)
-    return Objective(smoothing=smoothing, class_weights_C=weights, kd=kd, kd_weight=kd_weight, temperature=temperature)
+    return TrainingLoss(smoothing=smoothing, class_weights_C=weights, kd=kd, kd_weight=kd_weight, temperature=temperature)

@@ -115,7 +115,7 @@ def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPoo
         begun_with = None  # a limit is new, so is what nets are spread over
     require_table(project, task, begun_with)
     cost, name = cost_of(project, task, begun_with)
-    depth = shape_models(decompose(space, task))["depth"]
+    depth = shape_models(decompose(space, task)).depth
     rng = np.random.default_rng(settings.seed)
     strata = resolutions_of(space)
     pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share, strata=strata)
@@ -176,5 +176,5 @@ def cost_of(project: Project, task: Task, begun_with: str | None = None) -> tupl
     """What nets are spread over: predicted latency with its table's hash, or MACs."""
     table = None if begun_with == MACS else run_table(project, task, begun_with)
     if table is None:
-        return cost_models(project.space, task)["macs"], MACS
+        return cost_models(project.space, task).macs, MACS
     return table.predicted, table.table.sha256

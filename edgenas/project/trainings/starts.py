@@ -34,7 +34,7 @@ def start_chooser(images: Images, train: TrainSettings, device: str) -> Chooser:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenWeights:
     """Weights that plain nets start from.
 
     Attributes:
@@ -50,7 +50,7 @@ class Given:
     init: InitFacts | None = None
 
     @classmethod
-    def of(cls, project: Project, device: str) -> Given | None:
+    def of(cls, project: Project, device: str) -> GivenWeights | None:
         """Those of the settings; None where there are none.
 
         Raises:
@@ -72,7 +72,7 @@ class Given:
             plain.pop("notes")
         return {"init": plain, "init_selection": self.train.init_selection}
 
-    def begun(self, space: SearchSpace, images: Images, genes: tuple[int, ...], folder: Path, seed: int) -> Given:
+    def begun(self, space: SearchSpace, images: Images, genes: tuple[int, ...], folder: Path, seed: int) -> GivenWeights:
         """With what is said of one net's start; what an interrupted training chose is not chosen again.
 
         Raises:

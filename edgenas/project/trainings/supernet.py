@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -14,10 +15,11 @@ from edgenas.project.net_facts import facts_of
 from edgenas.project.nets import new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import AUTO, TrainSettings
-from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
+from edgenas.project.trainings.recipe import batches_of, loop_settings, objective_of
 from edgenas.project.trainings.sampling import Sampling, sampling_of
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
-from edgenas.training.fitting import Job
+from edgenas.training.distillation import TrainingLoss
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.folder import weights_sha256
 from edgenas.training.initial import Start
 from edgenas.training.seeding import step_rng
@@ -37,7 +39,7 @@ def supernet_job(
     anew: bool,
     start: Start | None = None,
     model: nn.Module | None = None,
-) -> Job:
+) -> TrainingJob:
     """The training of the supernet.
 
     Args:
@@ -49,67 +51,62 @@ def supernet_job(
         start: where the weights start.
         model: with these weights; None makes a fresh one when it is needed.
     """
-    settings, space = project.settings.train, project.space
+    settings = project.settings.train
     sampling = sampling_of(project, images.task, anew=anew)
-    kd_weight, temperature = teaching_of(project)
-    batches = batches_for(
-        images,
-        settings,
-        balance=settings.balance,
-        seed=settings.seed,
-        workers=project.settings.data.workers,
-        flip=flip_of(project),
-    )
+    batches = batches_of(project, images, seed=settings.seed)
     nets = _watched(project, images, sampling, batches.num_images)
-    asked = settings.in_place_weight
-    in_place_weight = asked if settings.in_place and not isinstance(asked, str) else None
-    return Job(
+    return TrainingJob(
         label="supernet",
         folder=project.run.supernet,
         build=lambda: new_supernet(project, images.task) if model is None else model,
         loop=loop_settings(settings, seed=settings.seed),
-        objective=replace(
-            objective_for(
-                images,
-                smoothing=settings.label_smoothing,
-                kd_weight=max(kd_weight, IN_PLACE_WEIGHT) if settings.in_place and in_place_weight is None else kd_weight,
-                temperature=temperature,
-                kd=settings.kd,
-                balance=settings.balance,
-                device=device,
-            ),
-            in_place_weight=in_place_weight,
-        ),
+        objective=_objective(project, images, device),
         batches=batches,
         device=device,
-        facts=facts_of(
-            space,
-            images,
-            "supernet",
-            **sampling.facts.as_json(),
-            **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
-            **sharing_facts(sharing_of(project.settings.train)),
-            **({"drop_path_rate": settings.supernet_drop_path_rate} if settings.supernet_drop_path_rate else {}),
-            **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
-        ),
+        facts=_facts(project, images, sampling, start),
         evaluate_every=nets.every,
         evaluate=watching(*images.arrays("select"), nets, images.class_names, training_NCHW=images.norm_images()),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
-        teacher=_asked_once(project, images, teacher, device) if kd_weight > 0 else None,
+        teacher=_asked_once(project, images, teacher, device) if teaching_of(project)[0] > 0 else None,
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
         mixing=settings.mixing,
         begin=start.begin if start is not None else None,
-        readable=lambda genes: json.dumps(space.to_json(np.array(genes, dtype=np.int16))),
+        readable=lambda genes: json.dumps(project.space.to_json(np.array(genes, dtype=np.int16))),
         tensorboard=settings.tensorboard,
     )
 
 
+def _objective(project: Project, images: Images, device: str) -> TrainingLoss:
+    """What the supernet minimises; its first subnet teaches the others where ``train.in_place`` asks for that."""
+    settings = project.settings.train
+    objective = objective_of(project, images, is_taught=True, device=device)
+    if not settings.in_place:
+        return objective
+    if isinstance(settings.in_place_weight, str):
+        return replace(objective, kd_weight=max(objective.kd_weight, IN_PLACE_WEIGHT))
+    return replace(objective, in_place_weight=settings.in_place_weight)
+
+
+def _facts(project: Project, images: Images, sampling: Sampling, start: Start | None) -> dict[str, Any]:
+    """What the checkpoint of the supernet says of itself: whatever its weights depend on beside how it is trained."""
+    settings = project.settings.train
+    said: dict[str, Any] = dict(sampling.facts.as_json())
+    if needs_teacher(settings):
+        said["teacher_sha256"] = weights_sha256(project.run.teacher)
+    said |= sharing_facts(sharing_of(settings))
+    if settings.supernet_drop_path_rate:
+        said["drop_path_rate"] = settings.supernet_drop_path_rate
+    if start is not None and start.init is not None:
+        said["init"] = start.init.as_json()
+    return facts_of(project.space, images, "supernet", **said)
+
+
 def _watched(project: Project, images: Images, sampling: Sampling, num_images: int) -> WatchedNets:
     """What is looked at while it is trained, by what the first steps' subnets cost."""
-    settings, macs = project.settings.train, cost_models(project.space, images.task)["macs"]
+    settings, macs = project.settings.train, cost_models(project.space, images.task).macs
     drawn = [sampling.draw(step_rng(settings.seed, 0, step), step) for step in range(TIMED_STEPS)]
     rows_AG = np.array([genes for subnets in drawn for genes in subnets], dtype=np.int16)
     return watched_nets(

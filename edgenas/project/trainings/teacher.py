@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from edgenas.data.images import Images
 from edgenas.errors import CheckpointError
 from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
+from edgenas.project.training_settings import TeacherSettings
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.records import CheckpointFacts, InitFacts
 from edgenas.runs import sha256_file
 from edgenas.spaces import SearchSpace, Task
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
-from edgenas.training.fitting import Job
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.teacher import build_teacher
 from edgenas.training.teacher_parts import freeze_stages
@@ -88,7 +90,7 @@ def teacher_job(
     label: str = "teacher",
     image_px: int | None = None,
     around: Callable[[nn.Module], nn.Module] | None = None,
-) -> Job:
+) -> TrainingJob:
     """The training of a teacher on labels.
 
     Args:
@@ -103,27 +105,12 @@ def teacher_job(
         around: makes of that net one that reads the images.
     """
     settings, train = project.settings.teacher, project.settings.train
-
-    def build() -> nn.Module:
-        torch.manual_seed(train.seed)
-        task = images.task if image_px is None else replace(images.task, image_px=image_px)
-        if settings.init is None:
-            model = teacher_net(project.space, task, net.name, net.checkpoint)
-        else:
-            model = started_from(net.name, Path(settings.init), task)
-        freeze_stages(model, settings.freeze_stages, net.name)
-        return model if around is None else around(model)
-
+    task = images.task if image_px is None else replace(images.task, image_px=image_px)
     smoothing = settings.label_smoothing
-    more: dict[str, Any] = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
-    if settings.init is not None:
-        path = Path(settings.init)
-        sha256 = sha256_file(path) if path.is_file() else ""  # a teacher that is trained needs it no more
-        more["init"] = InitFacts(source=path.name, sha256=sha256).as_json()
-    return Job(
+    return TrainingJob(
         label=label,
         folder=folder if folder is not None else project.run.teacher,
-        build=build,
+        build=partial(_start_net, project, task, net, around),
         loop=loop_settings(settings, seed=train.seed),
         objective=objective_for(images, smoothing=smoothing, kd_weight=0.0, temperature=1.0, balance=train.balance, device=device),
         batches=batches_for(
@@ -135,10 +122,32 @@ def teacher_job(
             flip=train.flip is True,  # a probe that decides comes later
         ),
         device=device,
-        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **more),
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **_more_facts(settings)),
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
         mixing=settings.mixing,
         tensorboard=train.tensorboard and folder is None,
     )
+
+
+def _start_net(project: Project, task: Task, net: TeacherNet, around: Callable[[nn.Module], nn.Module] | None) -> nn.Module:
+    """A teacher as it is before its training, what does not learn in it frozen."""
+    settings = project.settings.teacher
+    torch.manual_seed(project.settings.train.seed)
+    if settings.init is None:
+        model = teacher_net(project.space, task, net.name, net.checkpoint)
+    else:
+        model = started_from(net.name, Path(settings.init), task)
+    freeze_stages(model, settings.freeze_stages, net.name)
+    return model if around is None else around(model)
+
+
+def _more_facts(settings: TeacherSettings) -> dict[str, Any]:
+    """What the checkpoint of a teacher says of itself where it does not start and learn as most do."""
+    more: dict[str, Any] = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
+    if settings.init is not None:
+        path = Path(settings.init)
+        sha256 = sha256_file(path) if path.is_file() else ""  # a teacher that is trained needs it no more
+        more["init"] = InitFacts(source=path.name, sha256=sha256).as_json()
+    return more

@@ -24,7 +24,7 @@ from edgenas.training.agreement import agreement, require_agreement
 from edgenas.training.checkpoints import save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import Job, changes_since, fit, keep
+from edgenas.training.fitting import TrainingJob, changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights, seconds_of
 from edgenas.training.headers import facts_in
 from edgenas.training.probing import clear, many, probe, shortened, told
@@ -125,13 +125,17 @@ def fit_teacher(
         text = f"teacher: a training of {net.name} is unfinished and goes on, {'; '.join(left_out)} (--force chooses again)"
         yield Note(text, is_warning=True)
     assert net is not None
-    job = teacher_job(project, images, device, net, anew=force)
+    yield from _fit_one(teacher_job(project, images, device, net, anew=force), net)
+
+
+def _fit_one(job: TrainingJob, net: TeacherNet) -> Iterator[Record]:
+    """Train the net that teaches, or keep the weights that it was given."""
     if net.checkpoint is not None:
-        save_weights(project.run.teacher / WEIGHTS, job.build(), job.identity)
+        save_weights(job.folder / WEIGHTS, job.build(), job.identity)
         yield Note(f"teacher: {net.name} with the weights of {net.checkpoint}")
-    else:
-        yield from fit(job)
-        yield training_picture(job.label, job.folder)
+        return
+    yield from fit(job)
+    yield training_picture(job.label, job.folder)
 
 
 def _fit_team(
@@ -147,13 +151,13 @@ def _fit_team(
     yield from fit_team(project, images, device, asked=names, force=force)
 
 
-def _settled(project: Project, found: CheckpointFacts | None) -> TeacherNet | None:
+def _settled(project: Project, facts: CheckpointFacts | None) -> TeacherNet | None:
     """The net that is asked for; with ``auto`` the one that is there already or that an interrupted training is of, or None."""
     settings = project.settings.teacher
     if settings.name != AUTO:
         return TeacherNet(settings.names[0], settings.checkpoint)
-    found = found if found is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
-    return TeacherNet(found.teacher, found.checkpoint) if found.teacher is not None else None
+    facts = facts if facts is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
+    return TeacherNet(facts.teacher, facts.checkpoint) if facts.teacher is not None else None
 
 
 def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
@@ -231,11 +235,11 @@ def _require_order(net: TeacherNet, answered_N: NDArray[np.int64], labels_N: NDA
     Raises:
         CheckpointError: with the order that was found.
     """
-    found = agreement(answered_N, labels_N, len(names))
-    if found.meant is None:
+    agreed = agreement(answered_N, labels_N, len(names))
+    if agreed.meant is None:
         return
     try:
-        require_agreement(found, f"{net.name} with the weights of {net.checkpoint}", names, names)
+        require_agreement(agreed, f"{net.name} with the weights of {net.checkpoint}", names, names)
     except CheckpointError as error:
         named = f"--teacher {net.name} --teacher-checkpoint {net.checkpoint} {error.hint}"
         raise CheckpointError(error.message, hint=named) from error
@@ -250,7 +254,7 @@ def _earlier_choice(project: Project, images: Images) -> TeacherNet | None:
     return TeacherNet(kept.chosen.name, kept.chosen.checkpoint)
 
 
-def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job]:
+def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, TrainingJob]:
     """The short trainings of all candidates that are not given trained."""
     folder, steps = project.run.teacher / "probe", project.settings.teacher.probe_steps
     jobs = {}
@@ -261,7 +265,7 @@ def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job
     return jobs
 
 
-def teachers_ahead(project: Project, images: Images, device: str) -> list[Job]:
+def teachers_ahead(project: Project, images: Images, device: str) -> list[TrainingJob]:
     """The short trainings by which `train` would choose a teacher; none where there is one, or it is settled."""
     if project.settings.teacher.name != AUTO or _settled(project, teacher_facts(project.run.teacher)) is not None:
         return []
@@ -291,9 +295,9 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
 
 def teacher_probe(project: Project) -> TeacherProbe | None:
     """What the probe that chose the run's teacher found; None if no probe did."""
-    path, found = project.run.teacher / PROBE, teacher_facts(project.run.teacher)
+    path, facts = project.run.teacher / PROBE, teacher_facts(project.run.teacher)
     if project.settings.teacher.name != AUTO or not path.is_file():
         return None
     kept = TeacherProbe.read(path)
-    is_of_it = found is not None and (kept.chosen.name, kept.chosen.checkpoint) == (found.teacher, found.checkpoint)
+    is_of_it = facts is not None and (kept.chosen.name, kept.chosen.checkpoint) == (facts.teacher, facts.checkpoint)
     return kept if is_of_it else None

@@ -16,7 +16,7 @@ from edgenas.data.images import Images
 from edgenas.project.net_facts import images_for
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import TrainSettings
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.project.trainings.teaching import TEACHING, probed_teaching
 from edgenas.records import Arch, TeachingProbe
 from edgenas.runs import Note, Record, sha256_json
@@ -25,7 +25,7 @@ from edgenas.spaces.designed import hand_designed
 from edgenas.stats import wilson
 from edgenas.training.checkpoints import differences
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import Job
+from edgenas.training.fitting import TrainingJob
 from edgenas.training.folder import STATE, has_weights, seconds_of, weights_sha256
 from edgenas.training.lessons import LESSONS, TEMPERATURE, Arm, Lesson, choose, guesses_no_better, points
 from edgenas.training.probing import clear, many, probe, shortened, told
@@ -91,11 +91,11 @@ def _has_begun(supernet: Path) -> bool:
     return has_weights(supernet) or (supernet / STATE).is_file()
 
 
-def _kept(found: TeachingProbe, train: TrainSettings, changes: Sequence[str]) -> Note:
+def _kept(probed: TeachingProbe, train: TrainSettings, changes: Sequence[str]) -> Note:
     """What an earlier probe found, and how its settings differ from today's."""
-    words = found.words
+    words = probed.words
     if not isinstance(train.kd_weight, str):
-        words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found.flip else 'no'} by an earlier probe"
+        words = f"weight {train.kd_weight:g} as asked; flip {'yes' if probed.flip else 'no'} by an earlier probe"
     if not changes:
         return Note(f"teaching: {words}")
     text = f"teaching: {words}; found with other settings: {'; '.join(changes)} (--force looks for it again)"
@@ -136,16 +136,16 @@ def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Itera
     prober.write(chosen, flip, words, arms)
 
 
-def answers(found: TeachingProbe, train: TrainSettings) -> bool:
+def answers(probed: TeachingProbe, train: TrainSettings) -> bool:
     """Whether an earlier probe was asked for all that is ``auto`` now; what was set then it did not find out."""
-    return not any(isinstance(getattr(train, name), str) for name in found.settled)
+    return not any(isinstance(getattr(train, name), str) for name in probed.settled)
 
 
 def student_of(space: SearchSpace, task: Task) -> Arch:
     """The hand-designed net of middling MACs, which stands for those that will be searched."""
     nets = hand_designed(space)
     rows = np.concatenate([space.from_json(arch) for arch in nets])
-    order = np.argsort(cost_models(space, task)["macs"](rows), kind="stable")
+    order = np.argsort(cost_models(space, task).macs(rows), kind="stable")
     return nets[int(order[len(order) // 2])]
 
 
@@ -182,28 +182,27 @@ class Prober:
         job = self.job(student_of(self.project.space, self.images.task), LESSONS[0], split=None)
         return {**job.identity, "probe_steps": self.project.settings.teacher.probe_steps}
 
-    def changes_since(self, found: TeachingProbe) -> list[str]:
+    def changes_since(self, probed: TeachingProbe) -> list[str]:
         """How an earlier probe differs from the one that would be made, a line each."""
-        if found.identity is None:  # of an earlier edgenas
+        if probed.identity is None:  # of an earlier edgenas
             return ["it does not say with which"]
-        return differences(found.identity, self.identity)
+        return differences(probed.identity, self.identity)
 
-    def job(self, arch: Arch, lesson: Lesson, *, split: str | None = "select") -> Job:
+    def job(self, arch: Arch, lesson: Lesson, *, split: str | None = "select") -> TrainingJob:
         """The short training of a student in one lesson."""
         train = self.project.settings.train
         job = plain_job(
             self.project,
             self.images,
+            PlainNet(arch, kind="student"),
             label=f"trying {lesson}",
             folder=self.folder / sha256_json(asdict(lesson))[:16],
-            arch_or_build=arch,
             epochs=train.epochs,
             learning_rate=train.learning_rate,
             teacher=self.teacher if lesson.kd_weight else None,
             device=self.device,
             seed=train.seed,
             split=split,
-            kind="student",
         )
         objective = replace(job.objective, kd_weight=lesson.kd_weight, temperature=lesson.temperature)
         batches = replace(job.batches, flip=lesson.flip)

@@ -30,7 +30,7 @@ from edgenas.training.agreement import Agreement, agreement, require_agreement, 
 from edgenas.training.checkpoints import differences, load_weights, save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import Job, changes_since, fit, keep
+from edgenas.training.fitting import TrainingJob, changes_since, fit, keep
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.outside import AtItsInput, SeveralTeachers
 
@@ -149,7 +149,7 @@ def _facts(member: Member, outsider: Outsider) -> MemberFacts:
     )
 
 
-def _job(project: Project, images: Images, member: Member, facts: MemberFacts, device: str, *, anew: bool) -> Job:
+def _job(project: Project, images: Images, member: Member, facts: MemberFacts, device: str, *, anew: bool) -> TrainingJob:
     """The training of a member, with the input that it will have."""
     job = teacher_job(
         project,
@@ -180,7 +180,7 @@ def judge_given(project: Project, images: Images, device: str) -> Iterator[Note]
         if not member.is_outside and member.net.checkpoint is None:
             continue
         net, facts = _open(project, images, member)
-        found = _asked(net, images, device)
+        agreed = _asked(net, images, device)
         of = "" if member.net.checkpoint is None else f" with the weights of {member.net.checkpoint}"
         who, outputs = f"teacher {member.net.name}{of}", settings.classes or images.class_names
         known = given_normalisation(member.net.name, member.net.checkpoint)
@@ -191,8 +191,8 @@ def judge_given(project: Project, images: Images, device: str) -> Iterator[Note]
             other = _asked(
                 _adapted(Outsider(net.net, None, reads.image_px, reads.mean, reads.std, reads.columns), images), images, device
             )
-            require_no_better(found, other, who, (reads.mean, reads.std), outputs, images.class_names)
-        warning = require_agreement(found, who, outputs, images.class_names)
+            require_no_better(agreed, other, who, (reads.mean, reads.std), outputs, images.class_names)
+        warning = require_agreement(agreed, who, outputs, images.class_names)
         if warning is not None:
             yield Note(warning, is_warning=True)
 
@@ -216,15 +216,15 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
     Raises:
         CheckpointError: if the run's teacher is another than was asked for.
     """
-    members, found = members_of(project), teacher_facts(project.run.teacher, forgive=force)
+    members, teacher = members_of(project), teacher_facts(project.run.teacher, forgive=force)
     opened = [_open(project, images, member)[1] for member in members]
     jobs = [
         None if member.is_outside else _job(project, images, member, facts, device, anew=force)
         for member, facts in zip(members, opened, strict=True)
     ]
-    if found is not None and not force:
-        if asked and found.teacher != title_of(asked):
-            raise CheckpointError(f"the run's teacher is {found.teacher}, not {title_of(asked)}", hint="--force replaces it")
+    if teacher is not None and not force:
+        if asked and teacher.teacher != title_of(asked):
+            raise CheckpointError(f"the run's teacher is {teacher.teacher}, not {title_of(asked)}", hint="--force replaces it")
         plain = load_weights(project.run.teacher / WEIGHTS)[1]
         changes = differences(plain, _expected(project.space, images, members, opened))
         for job in jobs:
@@ -302,7 +302,7 @@ def stand_in_team(project: Project, images: Images) -> nn.Module:
     return nets[0] if len(nets) == 1 else SeveralTeachers(nets).eval()
 
 
-def team_ahead(project: Project, images: Images, device: str) -> Mapping[str, Job]:
+def team_ahead(project: Project, images: Images, device: str) -> Mapping[str, TrainingJob]:
     """The trainings of members that `train` will make, by the member's name."""
     jobs = {}
     for member in members_of(project):

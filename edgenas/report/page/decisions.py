@@ -22,14 +22,14 @@ def decisions(page: ResultsPage) -> Html:
     if metrics is None:
         return note(f"Not shown yet: {page.command_for('retrain') or 'edgenas evaluate --split test'} judges the net on test.")
     pictures = [figure("Confusion matrix", confusion(metrics))]
-    found = page.judged
-    if found is not None and found.roc is not None:
-        pictures.append(roc(found.roc, page.positive or ""))
-    if found is not None:
-        pictures.append(reliability(found.reliability))
+    judged = page.judged
+    if judged is not None and judged.roc is not None:
+        pictures.append(roc(judged.roc, page.positive or ""))
+    if judged is not None:
+        pictures.append(reliability(judged.reliability))
     waiting = (
         []
-        if found is not None
+        if judged is not None
         else [note("ROC and reliability are not shown yet: edgenas evaluate --split test keeps what they need.")]
     )
     return join([tag("div", *pictures, class_="figures"), *waiting, rule(metrics), by_class(metrics), *_sites(metrics)])
@@ -114,10 +114,12 @@ def roc(curve: RocCurve, positive: str) -> Html:
         Axis("false alarms (% of the others)", 0.0, 1.0, TENTHS, per_cent),
         Axis(f"{positive} found (%)" if len(positive) < 24 else "found (%)", 0.0, 1.0, TENTHS, per_cent),
     )
-    found, alarms = curve.sensitivity, curve.false_alarms
+    sensitivity, alarms = curve.sensitivity, curve.false_alarms
     at = "the argmax" if curve.threshold is None else f"threshold {curve.threshold:.3g}"
-    words = f"{at}: finds {counted(found)}, {share(found)}; false alarms {counted(alarms)}, {share(alarms)}"
-    operating = Point(alarms.value, found.value, "k-winner", words, at, (alarms.low, alarms.high), (found.low, found.high))
+    words = f"{at}: finds {counted(sensitivity)}, {share(sensitivity)}; false alarms {counted(alarms)}, {share(alarms)}"
+    operating = Point(
+        alarms.value, sensitivity.value, "k-winner", words, at, (alarms.low, alarms.high), (sensitivity.low, sensitivity.high)
+    )
     along = [(each.false_alarms, each.sensitivity) for each in curve.points]
     hover = [
         Point(
@@ -143,7 +145,7 @@ def _thinned(curve: RocCurve) -> Iterator[RocPoint]:
     yield from curve.points[::step]
 
 
-def reliability(found: Reliability) -> Html:
+def reliability(answers: Reliability) -> Html:
     """Accuracy over confidence: on the diagonal a probability is what it says."""
     plot = Plot(Axis("confidence of the argmax (%)", 0.0, 1.0, TENTHS, per_cent), Axis("accuracy (%)", 0.0, 1.0, TENTHS, per_cent))
     marks = [
@@ -156,9 +158,9 @@ def reliability(found: Reliability) -> Html:
             f"{each.accuracy.n:,}",
             y_ends=(each.accuracy.low, each.accuracy.high),
         )
-        for each in found.bins
+        for each in answers.bins
     ]
-    title = f"Reliability: off by {share(found.error)}"
+    title = f"Reliability: off by {share(answers.error)}"
     rows = [
         (
             f"{100 * each.low:.0f}–{100 * each.high:.0f}",
@@ -166,7 +168,7 @@ def reliability(found: Reliability) -> Html:
             share(each.accuracy),
             f"{each.accuracy.n:,}",
         )
-        for each in found.bins
+        for each in answers.bins
     ]
     table = folded("As a table", rows_table(("confidence %", "mean", "accuracy, 95 %", "images"), rows))
     kinds = legend((("k-point", "accuracy of a tenth, 95 % interval, number of images"), ("l-chance", "true probabilities")))

@@ -12,18 +12,18 @@ PIXELS_PX = 64  # longest side up to which pixels are shown as squares
 
 def galleries(page: ResultsPage) -> Html:
     """What the net decides wrongly: images of the positive class that it misses, and false alarms, with p(positive)."""
-    found = page.judged
-    if found is None:
+    judged = page.judged
+    if judged is None:
         why = "what the net answers to every test image is kept by"
         return note(f"Not shown yet: {why} {page.command_for('retrain') or 'edgenas evaluate --split test'}.")
     positive = page.positive or ""
     parts: list[Html] = []
-    if found.missed is not None:
-        parts += _gallery(f"Missed {positive}", found.missed, f"images of {positive} are decided otherwise", "p", "missed")
-    if found.alarms is not None:
-        parts += _gallery("False alarms", found.alarms, f"other images are decided as {positive}", "p", "alarms")
-    if found.confused is not None:
-        parts += _gallery("Decided wrongly", found.confused, "images are decided as another class", "confidence", "confused")
+    if judged.missed is not None:
+        parts += _gallery(f"Missed {positive}", judged.missed, f"images of {positive} are decided otherwise", "p", "missed")
+    if judged.alarms is not None:
+        parts += _gallery("False alarms", judged.alarms, f"other images are decided as {positive}", "p", "alarms")
+    if judged.confused is not None:
+        parts += _gallery("Decided wrongly", judged.confused, "images are decided as another class", "confidence", "confused")
     if page.positive is not None:
         parts.append(note(f"p is the probability of {positive}; the worst come first. Labels may be wrong, too: look."))
     return join(parts)

@@ -92,12 +92,12 @@ def _finals(page: ResultsPage, search: SearchResult, images: int, scale: float) 
 
 def _front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     """Which nets no other beats in both."""
-    best, found = -1.0, []
+    best, unbeaten = -1.0, []
     for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
         if scores[index] > best:
             best = scores[index]
-            found.append(index)
-    return found
+            unbeaten.append(index)
+    return unbeaten
 
 
 def trained(page: ResultsPage) -> Html:

@@ -191,9 +191,10 @@ def limits(page: ResultsPage) -> Iterator[str]:
     if metrics is None:
         yield "Anything about images that neither trained nor chose the net: test has not been read yet."
     elif metrics.positive is not None:
-        found = metrics.sensitivity[metrics.positive]
-        if found.n:
-            yield f"A sensitivity above {percent(found.low)}: {found.n:,} images of {metrics.positive} prove no more (95 %)."
+        sensitivity = metrics.sensitivity[metrics.positive]
+        if sensitivity.n:
+            num, low = sensitivity.n, percent(sensitivity.low)
+            yield f"A sensitivity above {low}: {num:,} images of {metrics.positive} prove no more (95 %)."
     if page.data is not None and page.data.patients is None:
         yield "That no person is in two splits: the data name no patients."
     if page.data is not None and page.data.sites is None:

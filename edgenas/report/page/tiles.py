@@ -67,9 +67,9 @@ def sentence(page: ResultsPage) -> str:
 def _found(metrics: Metrics) -> list[str]:
     if metrics.positive is None:
         return [f"is right on {counted(metrics.top1)} test images"]
-    found, alarms = metrics.sensitivity[metrics.positive], false_alarms(metrics)
+    sensitivity, alarms = metrics.sensitivity[metrics.positive], false_alarms(metrics)
     price = [f"mistakes {counted(alarms)} others for it"] if alarms is not None else []
-    return [f"finds {counted(found)} images of {metrics.positive} in the test split", *price]
+    return [f"finds {counted(sensitivity)} images of {metrics.positive} in the test split", *price]
 
 
 def _speed(page: ResultsPage) -> str:
@@ -108,9 +108,9 @@ def _found_tile(page: ResultsPage, metrics: Metrics | None) -> Tile:
         common = metrics.most_frequent
         state = OPEN if common is None else (GOOD if metrics.top1.low > common.share.value else BAD)
         return Tile(title, only(metrics.top1), f"{interval(metrics.top1)}, {counted(metrics.top1)} test images", state)
-    found = metrics.sensitivity[metrics.positive]
+    sensitivity = metrics.sensitivity[metrics.positive]
     floor, state = _floor(page, metrics.positive)
-    return Tile(title, only(found), f"{interval(found)}, {counted(found)} found in test{floor}", state)
+    return Tile(title, only(sensitivity), f"{interval(sensitivity)}, {counted(sensitivity)} found in test{floor}", state)
 
 
 def _floor(page: ResultsPage, positive: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgenas.costs import CostModel, cost_models
+from edgenas.costs import CostModel, CostModels, cost_models
 from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.fit import CONFIDENCE
@@ -91,18 +91,18 @@ class DeviceTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Costing:
     """Costs of a space's nets and the limits on them.
 
     Attributes:
         devices: the one without a name first, else as given; empty without a latency table.
-        costs: params, macs and, with a table, latency_ms of the first device.
+        costs: with ``latency_ms`` of the first device where there is a table.
         limits: on costs.
     """
 
     space: SearchSpace
     devices: tuple[DeviceTable, ...]
-    costs: Mapping[str, CostModel]
+    costs: CostModels
     limits: tuple[CostLimit, ...]
 
     @property
@@ -128,8 +128,8 @@ class Budget:
         first = next(iter(values.values()), None)
         return Costs(
             arch=self.space.to_json(genes_G),
-            params=int(self.costs["params"](row_AG)[0]),
-            macs=int(self.costs["macs"](row_AG)[0]),
+            params=int(self.costs.params(row_AG)[0]),
+            macs=int(self.costs.macs(row_AG)[0]),
             latency_ms_predicted=None if first is None else first.predicted_ms,
             latency_ms_upper=None if first is None else first.upper_ms,
             latencies=values if self.has_names else None,
@@ -172,7 +172,7 @@ class Budget:
                     yield Note(f"{text}; profile with more visits", is_warning=True)
 
 
-def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool = False) -> Budget:
+def open_costing(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool = False) -> Costing:
     """The limits of ``[search]`` with the tables that they need.
 
     Args:
@@ -189,16 +189,16 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
     devices = _devices(project, task, tables, allow_foreign=allow_foreign)
     if not devices and settings.latency_quantile is not None:
         raise MissingInputError(f"{project.run.latency} holds no table to promise from", hint="run `edgenas profile` first")
-    costs = dict(cost_models(project.space, task))
+    costs = cost_models(project.space, task)
     if devices:
-        costs["latency_ms"] = devices[0].table.predicted
+        costs = replace(costs, latency_ms=devices[0].table.predicted)
     limits = [limit for device in devices for limit in device.limits]
     for asked in settings.all_limits:
         if asked.kind not in (*OF_TABLES, SENSITIVITY):
             cost = cost_of(asked.kind, project.space, task)
             kind = UpperLimit if asked.is_upper else LowerLimit
             limits.append(kind(asked.kind, asked.value, cost))
-    return Budget(project.space, tuple(devices), costs, tuple(limits))
+    return Costing(project.space, tuple(devices), costs, tuple(limits))
 
 
 def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[DeviceTable]:
@@ -268,56 +268,55 @@ def _with_bound(project: Project, task: Task, device: DeviceTable) -> DeviceTabl
     return replace(device, bound=bound, table=replace(device.table, upper=upper))
 
 
-def space_facts(budget: Budget, found: Feasibility) -> SpaceFacts:
+def space_facts(costing: Costing, surveyed: Feasibility) -> SpaceFacts:
     """The contract's ``space``: smallest, median and largest net of what was looked at, by latency or MACs."""
-    by = budget.costs.get("latency_ms", budget.costs["macs"])
-    order = np.argsort(by(found.genes_AG), kind="stable")
+    order, latency_ms = np.argsort(costing.costs.latency_or_macs(surveyed.genes_AG), kind="stable"), costing.costs.latency_ms
 
     def net(position: int) -> NetCosts:
-        row_AG = found.genes_AG[order[position]][None]
+        row_AG = surveyed.genes_AG[order[position]][None]
         return NetCosts(
-            arch=budget.space.to_json(row_AG[0]),
-            params=int(budget.costs["params"](row_AG)[0]),
-            macs=int(budget.costs["macs"](row_AG)[0]),
-            latency_ms=float(budget.costs["latency_ms"](row_AG)[0]) if "latency_ms" in budget.costs else None,
+            arch=costing.space.to_json(row_AG[0]),
+            params=int(costing.costs.params(row_AG)[0]),
+            macs=int(costing.costs.macs(row_AG)[0]),
+            latency_ms=None if latency_ms is None else float(latency_ms(row_AG)[0]),
         )
 
     return SpaceFacts(
-        name=budget.space.name,
-        num_subnets=budget.space.cardinality,
-        feasible_share=found.share,
-        is_exact=found.is_exact,
+        name=costing.space.name,
+        num_subnets=costing.space.cardinality,
+        feasible_share=surveyed.share,
+        is_exact=surveyed.is_exact,
         smallest=net(0),
         median=net(len(order) // 2),
         largest=net(-1),
     )
 
 
-def survey_line(budget: Budget, found: Feasibility) -> str:
+def survey_line(costing: Costing, surveyed: Feasibility) -> str:
     """How much the limits leave, in words."""
-    looked = "all" if found.is_exact else "a sample of"
-    limits = ", ".join(str(limit) for limit in budget.limits) or "no limits"
+    looked = "all" if surveyed.is_exact else "a sample of"
+    limits = ", ".join(str(limit) for limit in costing.limits) or "no limits"
     spans = []
-    for device in budget.devices:
-        values_A = device.table.predicted(found.genes_AG)
+    for device in costing.devices:
+        values_A = device.table.predicted(surveyed.genes_AG)
         on = f" on {device.alias}" if device.alias else ""
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
-    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were repaired do" if found.is_mended else ""
-    of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
-    if found.counted is not None:
-        counted = found.counted
+    mended = f"; none of it meets them, {surveyed.feasible_A.sum():,} that were repaired do" if surveyed.is_mended else ""
+    of = f"{looked} {len(surveyed.genes_AG):,} nets of {costing.space.name}"
+    if surveyed.counted is not None:
+        counted = surveyed.counted
         share = f"{counted.value:.3g}" if counted.value > 0 or counted.high == 0 else f"at most {counted.high:.2g}"
-        of = f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
+        of = f"all {costing.space.cardinality:.3g} nets of {costing.space.name}, counted"
     else:
-        share = percent(found.share)
+        share = percent(surveyed.share)
     return f"feasible: {share} of {of} ({limits}){mended}{''.join(spans)}"
 
 
-def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:
+def nearest_of(costing: Costing, surveyed: Feasibility) -> dict[str, Nearest]:
     """The nearest that can be had of each limit that nothing meets, by its name."""
     return {
-        name: Nearest(asked=net.asked, achievable=net.achievable, arch=budget.space.to_json(net.genes_G))
-        for name, net in closest(budget.limits, found).items()
+        name: Nearest(asked=net.asked, achievable=net.achievable, arch=costing.space.to_json(net.genes_G))
+        for name, net in closest(costing.limits, surveyed).items()
     }
 
 
@@ -331,24 +330,24 @@ def _achievable(name: str, entry: Nearest) -> str:
 
 
 def infeasible(
-    budget: Budget, found: Feasibility, nearest: Mapping[str, Nearest], others: Sequence[OtherSpace], result: JsonRecord
+    costing: Costing, surveyed: Feasibility, nearest: Mapping[str, Nearest], others: Sequence[OtherSpace], result: JsonRecord
 ) -> InfeasibleError:
     """That nothing meets the limits.
 
     Args:
-        budget: with the limits.
-        found: by the survey.
+        costing: with the limits.
+        surveyed: by the survey.
         nearest: what can be had of each limit.
         others: spaces with nets that meet them.
         result: what is known all the same.
     """
     problems = [f"{name}: asked {entry.asked:.12g}, {_achievable(name, entry)}" for name, entry in nearest.items()]
-    alone = " and ".join(found.impossible)
-    why = f"no net of {budget.space.name} meets {alone}, whatever the other limits: " if alone and len(budget.limits) > 1 else ""
-    is_proven = found.is_exact or bool(found.impossible) or (found.counted is not None and found.counted.high == 0)
+    alone = " and ".join(surveyed.impossible)
+    why = f"no net of {costing.space.name} meets {alone}, whatever the other limits: " if alone and len(costing.limits) > 1 else ""
+    is_proven = surveyed.is_exact or bool(surveyed.impossible) or (surveyed.counted is not None and surveyed.counted.high == 0)
     meets = "meets" if is_proven else "was found that meets"
     return InfeasibleError(
-        f"no architecture of {budget.space.name} {meets} {', '.join(str(limit) for limit in budget.limits)}",
+        f"no architecture of {costing.space.name} {meets} {', '.join(str(limit) for limit in costing.limits)}",
         problems=problems,
         hint=f"{why}loosen the limit, or take another space{_spaces(others)}",
         result=result.as_json(),
