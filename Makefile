@@ -38,7 +38,8 @@ demo: .venv/installed-demo
 TEST_WORKERS ?= 3
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 --rerun-except 'from pytest-timeout' --max-suite-reruns 5 \
+		--rerun-show-tracebacks
 
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow

@@ -44,6 +44,7 @@ TRIED: Mapping[str, tuple[str, Precision]] = {
     "openvino bf16": ("openvino", "bf16"),
     "openvino int8": ("openvino", "int8"),
     "executorch fp32": ("executorch", "fp32"),
+    "executorch int8": ("executorch", "int8"),
 }
 Ask = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

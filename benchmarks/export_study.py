@@ -45,6 +45,7 @@ TRIED: tuple[tuple[str, Precision], ...] = (
     ("openvino", "bf16"),
     ("openvino", "int8"),
     ("executorch", "fp32"),
+    ("executorch", "int8"),
     ("trt-rtx", "fp32"),
     ("trt-rtx", "fp16"),
     ("trt-rtx", "bf16"),

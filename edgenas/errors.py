@@ -89,6 +89,10 @@ class ExportError(EdgeNASError):
     """A model could not be written in a format."""
 
 
+class BatchError(ExportError):
+    """A model could not be written for any number of images a call; for one number it can be."""
+
+
 class ArtefactError(EdgeNASError):
     """An exported folder is not what its manifest says."""
 

@@ -1,12 +1,10 @@
 """ExecuTorch: ``.pte`` files for phones and boards, run by XNNPACK where it can and by ExecuTorch's own operators where not.
 
-The graph is traced by `torch.export`. Attention is opened into its products and its softmax first: ExecuTorch would guard the
-softmax against rows that are masked as a whole, with five operators that XNNPACK does not take, and no net here masks one.
+How a net becomes a program is in `edgenas.exporters._lowering`, how it becomes int8 in `edgenas.exporters._int8_executorch`.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import weakref
 from collections.abc import Sequence
@@ -19,139 +17,118 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
-from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.errors import ArtefactError, BatchError, ExportError, MissingBackendError
 from edgenas.runs import atomic_path
 from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, require_file, require_precision
 from ._host import cpu_name, usable_cores
+from ._lowering import Notes, halved, lowered, plain, traced
 from ._native import compiler_left_out, log_kept, quiet
 from ._probe import first_line, tiny_module, try_runner
-from ._pte import LOGGERS, types_of
+from ._pte import LOGGERS, XNNPACK, types_of
+from ._pte_quick import xnnpack_values
+from ._pte_shares import shares_of_pte
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from torch import Tensor, nn
+    from torch import nn
 
 METHOD = "forward"
 METADATA = "edgenas_"  # begins the names of the methods that answer with `ExportSpec.metadata`
-BACKEND = "XnnpackBackend"
 _FLOAT = 6  # ExecuTorch's number of float32
-_NO_WORK = ("getitem", "alloc")  # nodes that compute nothing
 _MISSING = "ExecuTorch is not installed"
 _HINT = "pip install 'edgenas[executorch]'"
 
 
 class ExecuTorchExporter:
-    """Writes ExecuTorch files for XNNPACK, for a fixed number of images a call."""
+    """Writes ExecuTorch files for XNNPACK."""
 
     name = "executorch"
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
     summary = "ExecuTorch's .pte for phones and boards, by XNNPACK"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp32-b1.pte``.
 
+        A file for any number of images has memory for `MAX_IMAGES` at once; whoever gives more to the runtime calls it repeatedly.
         Texts of ``spec.metadata`` become methods of the program: ``edgenas_classes`` answers with the classes. Its notes say which
         share of the nodes XNNPACK took, and name those that it did not.
 
         Raises:
-            MissingBackendError: without ExecuTorch.
+            MissingBackendError: without ExecuTorch, or without torchao for int8.
             UsageError: for a precision that is not among them.
-            ExportError: if the model cannot be traced or lowered, or a batch of any size is asked for.
+            BatchError: if the program does not answer any number of images.
+            ExportError: if the model cannot be traced, quantised or lowered.
+            GateError: if int8 changes decisions on *calibrate* whatever stays float32.
+            PrecisionError: if too little of it would be in the precision asked for, naming what is not.
         """
         require_precision(self, spec.precision)
-        if spec.batch_size is None:
-            raise ExportError("ExecuTorch files are for a fixed number of images a call", hint="give a batch size")
         version = _version()
-        data, notes = _lowered(model, spec, spec.batch_size)
-        types = types_of(data)
-        if not types.is_float32:
-            raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
-        path = folder / f"model-{spec.precision}-b{spec.batch_size}.pte"
+        data, notes = {"fp32": _float32, "fp16": _float16, "int8": _int8}[spec.precision](model, spec)
+        if spec.batch_size is None:
+            _require_free(data, type(model).__name__)
+        batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
+        path = folder / f"model-{spec.precision}-{batch}.pte"
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
-        notes |= {"executorch": version, "tensors": types.words}
+        notes |= {"executorch": version}
         return [ExportedFile(path, "executorch", ExecuTorchCpu.name, spec.precision, spec.batch_size, notes=notes)]
 
 
-def _lowered(model: nn.Module, spec: ExportSpec, batch_size: int) -> tuple[bytes, dict[str, str | int | float]]:
-    """The bytes of a program, and what became of its nodes."""
-    import torch
-
-    net = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    sample = torch.zeros(batch_size, *spec.input_shape)
-    texts = {f"{METADATA}{name}": text for name, text in sorted(spec.metadata.items())}
-    with quiet(*LOGGERS), torch.no_grad():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
-        try:
-            program = torch.export.export(net, (sample,), strict=False)
-            program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: opened_attention})
-            edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=texts)
-            notes = delegation(edge.exported_program().graph_module)
-            with log_kept():
-                data = bytes(edge.to_executorch().buffer)
-        except Exception as error:  # torch.export and the passes of ExecuTorch raise whatever they meet
-            name = type(model).__name__
-            raise ExportError(f"{name} cannot be lowered to ExecuTorch: {first_line(_root(error))}") from error
-    return data, notes
+def _float32(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
+    """A program in float32, and facts for the manifest."""
+    name = type(model).__name__
+    data, notes = lowered(traced(plain(model), spec, name), _texts(spec), name)
+    types = types_of(data)
+    if not types.is_float32:
+        raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
+    return data, notes | {"tensors": types.words}
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _float16(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
+    """A program in float16 with images and logits in float32, and facts for the manifest."""
+    name = type(model).__name__
+    data, notes = lowered(traced(halved(model), spec, name), _texts(spec), name)
+    shares, types = shares_of_pte(data, "fp16"), types_of(data)
+    shares.require()
+    if not types.is_float16:
+        raise ExportError(f"the ExecuTorch program holds more than float16 and float32: {types.words}")
+    return data, notes | shares.as_notes() | {"tensors": types.words}
 
 
-def opened_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """`torch.nn.functional.scaled_dot_product_attention` of a net that is not trained, as its products and its softmax.
+def _int8(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
+    """A program in int8 that was asked about *calibrate*, and facts for the manifest."""
+    from ._int8_executorch import Quantiser
 
-    Raises:
-        NotImplementedError: for masks and groupings that no vision transformer has.
-    """
-    import torch
-
-    if is_causal or enable_gqa or (attn_mask is not None and attn_mask.dtype == torch.bool):
-        raise NotImplementedError("attention that is causal, grouped or masked by truth values is not written for ExecuTorch")
-    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * factor) @ key.transpose(-2, -1)
-    attended: Tensor = torch.softmax(scores if attn_mask is None else scores + attn_mask, dim=-1) @ value
-    return attended
+    quantiser, name, size = Quantiser.of(spec), type(model).__name__, spec.batch_size or 1
+    found = quantiser.quantised(traced(plain(model), spec, name), size)
+    data, notes = lowered(traced(found.module, spec, name), _texts(spec), name)
+    shares, types = shares_of_pte(data, "int8"), types_of(data)
+    shares.require()
+    if not types.is_int8:
+        raise ExportError(f"the ExecuTorch program holds more than int8 and float32: {types.words}")
+    runner = _Runner(_runtime(), data, _version(), None)
+    try:
+        notes |= found.notes_of(runner, size)
+    finally:
+        runner.close()
+    return data, notes | shares.as_notes() | {"tensors": types.words}
 
 
-def delegation(graph_module: Any) -> dict[str, str | int | float]:
-    """The share of nodes that XNNPACK took, and those that it did not, by operator."""
-    from executorch.devtools.backend_debug import get_delegation_info
+def _require_free(data: bytes, name: str) -> None:
+    """Raise `BatchError` unless a program answers any number of images: not every operator of ExecuTorch's own does."""
+    runner = _Runner(_runtime(), data, _version(), None)
+    runner.close()
+    if not runner.is_free:
+        raise BatchError(f"{name} runs in ExecuTorch for a fixed number of images a call alone ({runner.fixed_by})")
 
-    info = get_delegation_info(graph_module)
-    left: dict[str, int] = {}
-    num_delegated = 0
-    for name, counts in info.delegation_by_operator.items():
-        if name in _NO_WORK:
-            continue
-        num_delegated += counts.delegated
-        if counts.non_delegated:
-            left[name.removeprefix("aten_").removesuffix("_default")] = counts.non_delegated
-    num = num_delegated + sum(left.values())
-    named = ", ".join(f"{count} {name}" for name, count in sorted(left.items(), key=lambda each: (-each[1], each[0])))
-    return {
-        "delegated_share": round(num_delegated / num, 4) if num else 0.0,
-        "num_nodes": num,
-        "num_subgraphs": int(info.num_delegated_subgraphs),
-        "not_delegated": named or "none",
-    }
+
+def _texts(spec: ExportSpec) -> dict[str, str]:
+    """What the program's methods answer with, by their names."""
+    return {f"{METADATA}{name}": text for name, text in sorted(spec.metadata.items())}
 
 
 class ExecuTorchCpu:
@@ -160,7 +137,7 @@ class ExecuTorchCpu:
     name = "executorch-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("executorch",)
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     runs_apart = True  # a damaged file ends the process that loads it: those of strangers get one of their own
 
     def probe(self) -> Probe:
@@ -169,8 +146,7 @@ class ExecuTorchCpu:
 
     def _tiny(self) -> Runner:
         version = _version()
-        spec = ExportSpec((3, 4, 4))
-        return _Runner(_runtime(), _lowered(tiny_module(), spec, 1)[0], version, None)
+        return _Runner(_runtime(), _float32(tiny_module(), ExportSpec((3, 4, 4)))[0], version, None)
 
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
@@ -182,13 +158,17 @@ class ExecuTorchCpu:
 
         Raises:
             MissingBackendError: without ExecuTorch, or if it was built without XNNPACK.
-            ArtefactError: if the file cannot be loaded or run.
+            ArtefactError: if the file cannot be loaded or run, or computes in another precision.
             UsageError: for a module, or a precision that is not among them.
         """
         require_precision(self, precision)
         path = require_file(source, self.name, "ExecuTorch files")
-        version = _version()
-        return _Runner(_runtime(), _bytes_of(path), version, threads)
+        version, data = _version(), _bytes_of(path)
+        runner = _Runner(_runtime(), data, version, threads)
+        if runner.precision != precision:
+            runner.close()
+            raise ArtefactError(f"the file computes in {runner.precision}, asked for was {precision}")
+        return runner
 
     def facts(self, path: Path) -> FileFacts:
         """What an ExecuTorch file says of itself.
@@ -199,7 +179,9 @@ class ExecuTorchCpu:
         """
         data = _bytes_of(path)
         found = types_of(data)
-        return FileFacts(("fp32",) if found.is_float32 else (), f"it holds tensors {found.words}", read_metadata(data))
+        fits: dict[Precision, bool] = {"fp32": found.is_float32, "fp16": found.is_float16, "int8": found.is_int8}
+        precisions = tuple(precision for precision, does in fits.items() if does)
+        return FileFacts(precisions, f"it holds tensors {found.words}", read_metadata(data))
 
     def import_packages(self) -> None:
         """Import what `load` needs, as far as it is there."""
@@ -217,10 +199,13 @@ class _Runner:
     def __init__(self, bindings: ModuleType, data: bytes, version: str, threads: int | None) -> None:
         self._bindings, self._version = bindings, version
         self._data: bytes | None = data
+        self.precision: Precision = xnnpack_values(data).precision
         self._threads = usable_cores() if threads is None else threads
         self._method: Any = None
         self._program: Any = None
         self._shape: tuple[int, ...] = ()
+        self.is_free = False
+        self.fixed_by = ""  # which operator wants the number of images that its memory is planned for
         self._open()
         _LIVE.add(self)
 
@@ -239,10 +224,12 @@ class _Runner:
                 self._program = Runtime.get().load_program(self._data, verification=Verification.InternalConsistency)
                 self._method = self._program.load_method(METHOD)
                 self._shape = self._checked()
+                self.is_free = self._shape[0] > 1 and self._takes_one()
                 self(np.zeros(self._shape, dtype=np.float32))
                 problem = ""
             except (RuntimeError, ValueError, TypeError) as error:
                 problem = first_line(error)
+        self.fixed_by = next((line for line in said if "in operator" in line), "")
         if problem:
             self.close()
             reason = next((line for line in said if line and "cpu" not in line.lower() and "/sys/" not in line), "")
@@ -267,6 +254,14 @@ class _Runner:
             raise ValueError(f"it reads images of shape {shape}")
         return shape
 
+    def _takes_one(self) -> bool:
+        """Whether it answers one image, though it has memory for more: what a program is for, it says by running alone."""
+        try:
+            self._answer(np.zeros((1, *self._shape[1:]), dtype=np.float32))
+        except RuntimeError:  # "Attempted to resize a static tensor"
+            return False
+        return True
+
     def _set_threads(self) -> None:
         if self._bindings._threadpool_get_thread_count() == self._threads:
             return
@@ -287,19 +282,30 @@ class _Runner:
             device_kind="cpu",
             runtime=ExecuTorchCpu.name,
             runtime_version=self._version,
-            precision="fp32",
+            precision=self.precision,
             threads=int(self._bindings._threadpool_get_thread_count()),
             spinning=None,
-            details={"delegate": BACKEND, "images_a_call": self._shape[0]},
+            details={
+                "delegate": XNNPACK,
+                "images_a_call": f"1 to {self._shape[0]}" if self.is_free else self._shape[0],
+                "precision_proof": "the types that XNNPACK's graphs give their values",
+            },
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        import torch
-
         if self._method is None:
             self._open()
-        if images_NCHW.shape != self._shape:
+        if not self.is_free and images_NCHW.shape != self._shape:
             raise ArtefactError(f"the file reads images of shape {self._shape}, not {images_NCHW.shape}")
+        if images_NCHW.shape[1:] != self._shape[1:] or not len(images_NCHW):
+            raise ArtefactError(f"the file reads images of shape {('N', *self._shape[1:])}, not {images_NCHW.shape}")
+        most = self._shape[0]
+        parts = [self._answer(images_NCHW[start : start + most]) for start in range(0, len(images_NCHW), most)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _answer(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
         image = torch.from_numpy(np.require(images_NCHW, requirements=("W", "C")))
         result: NDArray[np.float32] = self._method.execute([image])[0].numpy()
         return result
@@ -358,7 +364,7 @@ def _runtime() -> ModuleType:
             names = Runtime.get().backend_registry.registered_backend_names
     except ImportError as error:
         raise MissingBackendError(_MISSING, hint=_HINT) from error
-    if BACKEND not in names:
+    if XNNPACK not in names:
         raise MissingBackendError(f"this ExecuTorch was built without XNNPACK; it has {', '.join(names) or 'no backend'}")
     return cast("ModuleType", portable_lib)
 

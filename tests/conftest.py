@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
+from tests.workers import Worker
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOGETHER = ("tests/exporters/",)  # folders whose tests share a worker: OpenVINO, ExecuTorch and TensorRT are imported once
@@ -47,6 +48,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTor
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open a folder for what the session traces; workers are told of it by the environment."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Worker(config))
     if FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="edgenas-traced-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER, ""), ignore_errors=True))
@@ -81,6 +84,17 @@ def quick_tracing() -> None:
 def images_compared_once() -> None:
     """Whoever divides a set of images looks for near-duplicates in it."""
     compare_images_once()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch computes on one thread: small products are no faster on several, and far slower where other processes are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

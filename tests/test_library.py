@@ -7,7 +7,7 @@ import copy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +30,10 @@ from edgenas.training.loop import LoopSettings
 from tests.predicting.conftest import artefact, models, pictures
 from tests.recipes.budgets import edgenas_in, toy_table
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 __all__ = ["artefact", "models", "pictures"]  # fixtures
 
 GENES = tuple(int(gene) for gene in PVT_NANO.extreme(largest=False)[0])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Operators on such small images mostly wait for a second thread, and crawl beside other programs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_importing_edgenas_imports_neither_numpy_nor_torch() -> None:

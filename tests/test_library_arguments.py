@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,9 @@ from edgenas.latency.timing import TimingSettings
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_net, build_supernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPACE = PVT_NANO
 ROW = tuple(int(gene) for gene in SPACE.extreme(largest=False)[0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

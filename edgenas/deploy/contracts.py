@@ -127,6 +127,7 @@ class Exporter(Protocol):
 
         Raises:
             MissingBackendError: if this machine lacks what the format needs; says the one command that fixes it.
+            BatchError: if just a file for any number of images cannot be written; `edgenas export` does without.
             ExportError: if the model cannot be written.
         """
         ...

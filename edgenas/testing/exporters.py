@@ -160,9 +160,11 @@ class RuntimeConformance:
 
     Attributes:
         int8_format: whose int8 files it runs.
+        answered: precisions in which the tiny net's file answers; None for all of the runtime's.
     """
 
     int8_format = "onnx"
+    answered: tuple[Precision, ...] | None = None
 
     @pytest.fixture
     def runtime(self) -> Runtime:
@@ -226,7 +228,7 @@ class RuntimeConformance:
     def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module, tmp_path: Path) -> None:
         self._require(probe)
         x = images(1)
-        for precision in runtime.precisions:
+        for precision in self.answered or runtime.precisions:
             loaded = self.quantized(tmp_path) if precision == "int8" else source
             runner = runtime.load(loaded, precision=precision)
             try:

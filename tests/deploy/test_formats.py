@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from edgenas.deploy.artefact import load_manifest, verify, write_artefact
+from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.plugins import get_exporter
@@ -22,19 +23,27 @@ from edgenas.errors import ArtefactError
 from edgenas.portable.sealing import canonical_sha256
 from edgenas.predicting.predictor import Predictor
 from edgenas.runs import sha256_file
-from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
+from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 
 from .conftest import CLASSES, facts, parity_of, reference
 
-FORMATS = ("openvino", pytest.param("executorch", marks=pytest.mark.slow))  # whose import alone takes seconds
+FORMATS = ("openvino", *(pytest.param(name, marks=pytest.mark.slow) for name in ("executorch", "executorch int8")))
+# the import of the last two alone takes seconds
 
 
 @pytest.fixture(scope="module")
 def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ExportedFile]:
-    """The file of a format, written when the first test asks for it."""
+    """The file of a format, ``executorch int8`` in a precision, written when the first test asks for it."""
     folder, given = tmp_path_factory.mktemp("formats"), facts()
     texts = metadata(CLASSES, given.preprocessing, given.positive, given.threshold)
-    return cache(lambda name: get_exporter(name).export(tiny_net(), ExportSpec(INPUT_SHAPE, metadata=texts), folder)[0])
+
+    def written(name: str) -> ExportedFile:
+        format_name, _, precision = name.partition(" ")
+        calibration = Calibration(images(32, seed=1), max_changed=0.2) if precision else None
+        spec = ExportSpec(INPUT_SHAPE, precision="int8" if precision else "fp32", metadata=texts, calibration=calibration)
+        return get_exporter(format_name).export(tiny_net(), spec, folder)[0]
+
+    return cache(written)
 
 
 @pytest.fixture(params=FORMATS)

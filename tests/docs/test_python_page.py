@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.docs.pages import NOTEBOOK, PAGE, cells_of, notebook_of, run_cells
 
@@ -16,14 +14,6 @@ CELLS = cells_of(PAGE.read_text(encoding="utf-8"))
 FEWER_VISITS = "timing=__import__('edgenas.latency.timing', fromlist=['x']).TimingSettings(visits=2, runs=3), "
 FEWER_EPOCHS = {"epochs=8": 7, "epochs=4": 3}  # than the page has, which prints a line for each
 TRACED, UNTRACED = '"onnxruntime-cpu", settings=few', '"torch-cpu", settings=few'  # of all blocks: most of the page's time
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Leaves PyTorch's threads as they were."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_notebook_is_the_page() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.deploy.contracts import ExportSpec
+from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_exporter
-from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
+from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 
 REPEATED = ("[fp32-None]", "[int8-None]")  # both precisions are written for one image, and any number in float16
 
@@ -28,3 +29,10 @@ def tiny_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny net as an ExecuTorch file, with texts in it."""
     spec = ExportSpec(INPUT_SHAPE, metadata={"classes": '["a", "b", "c"]'})
     return get_exporter("executorch").export(tiny_net(), spec, tmp_path_factory.mktemp("pte"))[0].path
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tmp_path_factory: pytest.TempPathFactory) -> ExportedFile:
+    """The tiny net as an ExecuTorch file in int8, whole: nothing stays float32 but what is no layer."""
+    spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+    return get_exporter("executorch").export(tiny_net(), spec, tmp_path_factory.mktemp("int8"))[0]

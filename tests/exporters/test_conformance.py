@@ -15,7 +15,7 @@ from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
-from edgenas.deploy.contracts import Exporter, Precision, Runtime
+from edgenas.deploy.contracts import ExportedFile, Exporter, Precision, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
@@ -45,15 +45,12 @@ class TestOpenVinoExporter(ExporterConformance):
 
 
 class TestExecuTorchExporter(ExporterConformance):
-    is_fixed = True
-
     @pytest.fixture
     def exporter(self) -> Exporter:
         return ExecuTorchExporter()
 
-    @pytest.mark.parametrize(
-        ("precision", "batch_size"), [pytest.param("fp32", 1, marks=pytest.mark.slow), ("fp32", None), ("fp16", None)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp32", None), ("fp16", 1), ("int8", 1), ("int8", None)])
     def test_writes_files_that_answer_as_the_model(
         self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
     ) -> None:
@@ -134,6 +131,8 @@ class TestOpenVinoCpu(RuntimeConformance):
 
 
 class TestExecuTorchCpu(RuntimeConformance):
+    answered = ("fp32", "int8")  # a float16 file is another one, and answers in `test_executorch.py`
+
     @pytest.fixture
     def runtime(self) -> Runtime:
         return ExecuTorchCpu()
@@ -141,3 +140,11 @@ class TestExecuTorchCpu(RuntimeConformance):
     @pytest.fixture
     def source(self, tiny_pte: Path) -> Path:
         return tiny_pte
+
+    @pytest.fixture(autouse=True)
+    def lowered_once(self, request: pytest.FixtureRequest) -> None:
+        self.request = request
+
+    def quantized(self, folder: Path) -> Path:
+        file: ExportedFile = self.request.getfixturevalue("tiny_int8")
+        return file.path

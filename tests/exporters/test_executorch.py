@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgenas.exporters._native import log_kept
-from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter, opened_attention
+from edgenas.exporters._lowering import MAX_IMAGES, opened_attention
+from edgenas.exporters._native import log_kept, quiet
+from edgenas.exporters._probe import tiny_module
+from edgenas.exporters._pte import LOGGERS
+from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from rich.console import Console
 from rich.live import Live
 from torch import nn
@@ -19,7 +22,7 @@ from torch import nn
 from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter, get_runtime
-from edgenas.errors import ArtefactError, ExportError
+from edgenas.errors import ArtefactError, BatchError, ExportError
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_net
 from edgenas.testing.exporters import images, reference_logits, tiny_net
@@ -102,6 +105,66 @@ def test_another_shape_is_refused(tiny_pte: Path) -> None:
     runner = ExecuTorchCpu().load(tiny_pte)
     with pytest.raises(ArtefactError, match=r"reads images of shape \(1, 3, 8, 8\)"):
         runner(images(2))
+    runner.close()
+
+
+def test_a_float16_file_for_any_number_answers_each_image_as_alone(tmp_path: Path) -> None:
+    (file,) = ExecuTorchExporter().export(tiny_module(), ExportSpec((3, 4, 4), None, "fp16"), tmp_path)
+    assert (file.path.name, file.batch_size, file.notes["macs_share_fp16"]) == ("model-fp16-dynamic.pte", None, 1.0)
+    assert ExecuTorchCpu().facts(file.path).precisions == ("fp16",)
+    x_NCHW = np.random.default_rng(0).standard_normal((MAX_IMAGES + 3, 3, 4, 4)).astype(np.float32)
+    runner = ExecuTorchCpu().load(file.path, precision="fp16", threads=1)
+    assert (runner.info.precision, runner.info.details["images_a_call"]) == ("fp16", f"1 to {MAX_IMAGES}")
+    alone_NK = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(len(x_NCHW))])
+    np.testing.assert_allclose(runner(x_NCHW), alone_NK, atol=1e-6)
+    assert 0 < float(np.abs(alone_NK - reference_logits(tiny_module(), x_NCHW)).max()) < 5e-3
+    for shape in ((2, 3, 8, 8), (0, 3, 4, 4)):
+        with pytest.raises(ArtefactError, match=r"reads images of shape \('N', 3, 4, 4\)"):
+            runner(np.zeros(shape, dtype=np.float32))
+    runner.close()
+    with pytest.raises(ArtefactError, match="the file computes in fp16, asked for was fp32"):
+        ExecuTorchCpu().load(file.path)
+
+
+@pytest.mark.slow
+def test_an_operator_that_wants_a_fixed_number_of_images_is_named(tmp_path: Path) -> None:
+    """Fails as soon as it works: then nets that make images smaller can be written for any number of them."""
+
+    class Smaller(nn.Module):
+        def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+            size = nn.functional.interpolate(image_NCHW, size=(2, 2), mode="bilinear", antialias=True)
+            return size.flatten(1)
+
+    with pytest.raises(BatchError, match=r"fixed number of images a call alone \(.*_upsample_bilinear2d_aa"):
+        ExecuTorchExporter().export(Smaller(), ExportSpec((3, 4, 4), batch_size=None), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_bfloat16_is_still_refused_by_xnnpack() -> None:
+    """Fails as soon as it works: then bf16 can be a precision of the format."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from executorch.runtime import Runtime
+
+    net = nn.Conv2d(3, 2, 1).bfloat16().eval().requires_grad_(False)
+    program = torch.export.export(net, (torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16),), strict=False)
+    with quiet(*LOGGERS), log_kept() as said:
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner(enable_bf16=True)])
+        loaded = Runtime.get().load_program(bytes(edge.to_executorch().buffer))
+        with pytest.raises(RuntimeError, match="Failed to load method forward"):
+            loaded.load_method("forward")
+    assert any("Failed to create convolution node" in line and "xnn_status_invalid_parameter" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_file_for_several_images_takes_no_fewer(tmp_path: Path) -> None:
+    (file,) = ExecuTorchExporter().export(tiny_module(), ExportSpec((3, 4, 4), batch_size=2), tmp_path)
+    runner = ExecuTorchCpu().load(file.path, threads=1)
+    assert runner.info.details["images_a_call"] == 2
+    assert runner(np.ones((2, 3, 4, 4), dtype=np.float32)).shape == (2, 2)
+    with pytest.raises(ArtefactError, match=r"reads images of shape \(2, 3, 4, 4\)"):
+        runner(np.ones((1, 3, 4, 4), dtype=np.float32))
     runner.close()
 
 

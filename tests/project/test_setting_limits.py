@@ -13,6 +13,7 @@ from edgenas.config import build
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, UsageError
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.searching import elsewhere
 from edgenas.project.searching.costing import open_costing
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import ProjectSettings, SearchSettings
@@ -215,3 +216,12 @@ def test_names_that_settings_do_not_know_list_the_choices(folder: Path) -> None:
         "--set search.algorithm: search.algorithm is 'evolutoin'; allowed: 'evolution', 'random', 'exhaustive', 'nsga2', "
         "'training-free', 'surrogate'; did you mean 'evolution'?",
     ]
+
+
+def test_a_net_between_the_ends_of_another_space_is_found_whether_or_not_limits_can_be_counted() -> None:
+    params = cost_models(PVT_NANO, PVT_NANO.default_task)["params"]
+    middle = float(np.median(params(PVT_NANO.enumerate())))
+    for cost in (params, lambda genes_AG: params(genes_AG)):  # the second has no factors to count by
+        near = LowerLimit("params", middle, cost), UpperLimit("params", 1.01 * middle, cost)
+        assert elsewhere._has_net(PVT_NANO, near)
+        assert not elsewhere._has_net(PVT_NANO, (LowerLimit("params", 1e6, cost),))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from edgenas.supernets.autoformer import build_supernet
 from edgenas.supernets.autoformer_files import load_ancestor_weights
 from tests.autoformer import ancestor_weights, fill_by_formula
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO = get_space("autoformer-nano")
 
 # qkv_stacked, qkv_split, proj and mlp of the two formula nets. They differ by less than 5e-9 between the kernels of SSE4, AVX2 and
@@ -30,15 +30,6 @@ IN_FLOAT64 = (
 # 6e-4 (proj) in the first net, 7e-4 and 2e-4 in the second, here and in the fixture; with AMX 7e-4 in the first net's q, k and v.
 # That the rule is the ancestor's to 1e-4 is shown below by its own random weights, which are of full rank.
 FLOAT32_ROUNDING = 5e-3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def one_net_space(conf: dict[str, Any]) -> tuple[SearchSpace, tuple[int, ...]]:

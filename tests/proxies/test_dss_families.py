@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from edgenas.supernets.pvt_mobile_net import AttentionBlock, ConvBlock, PlainBlo
 from edgenas.supernets.pvt_mobile_star_net import StarBlock
 from edgenas.testing.supernets import awakened_supernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TASKS = {
     "autoformer-nano": Task(5, 3, 32),
     "pit-nano": Task(5, 3, 32),
@@ -27,15 +27,6 @@ TASKS = {
     "pvt-mobile-star": Task(5, 3, 32),
     "vitas-nano": Task(5, 3, 32),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def some_genes(space: SearchSpace, num: int = 2) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tests.deploy.conftest import facts, parity_of
 from tests.deploy.conftest import reference as golden_of
 from tests.recipes.killing import RUN, Reference, Zygote, hashes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
 ROWS = {
     what: (command, int(code), line)
@@ -303,13 +304,3 @@ def test_an_export_that_is_killed_goes_on_with_the_plan_that_was_sealed(work: Pa
 def test_every_row_of_the_page_is_provoked() -> None:
     provoked = set(re.findall(r'assert_as_written\("(.+?)"', Path(__file__).read_text(encoding="utf-8")))
     assert provoked | set(WEIGHTS) | set(REJECTED) == set(ROWS)
-
-
-@pytest.fixture(autouse=True)
-def _few_threads() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

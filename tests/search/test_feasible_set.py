@@ -253,9 +253,9 @@ def test_that_nothing_meets_a_limit_is_proven_in_seconds_with_the_least_that_can
 
 
 def test_a_search_under_a_limit_that_no_sample_meets_starts_with_a_whole_population() -> None:
-    space = get_space("pvt-elastic")
+    space = get_space("pvt-mobile-nano")
     models = cost_models(space, space.default_task)
-    limits = [UpperLimit("macs", 2.3e8, models["macs"])]
+    limits = [UpperLimit("macs", 1.6 * float(models["macs"](space.corners(largest=False)).min()), models["macs"])]
     found = survey(space, limits, np.random.default_rng(0), max_rows=5000)
     assert found.share < 1e-7
     hand_AG = space.corners(largest=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,8 @@ from edgenas.supernets.autoformer_position import RelativePosition, make_layout,
 from edgenas.supernets.sliced import SlicedSupernet
 from tests.autoformer import fill_by_formula, formula_image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TABLES = [f"rel_pos_{name}.{axis}" for name in "kv" for axis in ("vertical", "horizontal")]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def attention_by_pairs(q: Tensor, k: Tensor, v: Tensor, tables: Mapping[str, Tensor], grid: int, max_distance: int) -> Tensor:

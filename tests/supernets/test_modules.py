@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,8 @@ from edgenas.supernets import FAMILIES, build_net
 from edgenas.testing.modules import calls_of_leaves, leaves, linear_layers_without_effect, replaced
 from edgenas.testing.supernets import awakened_supernet, images_for
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @functools.cache
 def smallest_space(family: str) -> SearchSpace:
@@ -31,15 +32,6 @@ def smallest_space(family: str) -> SearchSpace:
 def small_task(space: SearchSpace) -> Task:
     """The space's own, with images that are not large."""
     return replace(space.default_task, image_px=min(64, space.default_task.image_px))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=[*FAMILIES, "pvt-covidx"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -16,17 +15,9 @@ from edgenas.supernets.pit import Table, build_component, slice_block, slice_poo
 from edgenas.supernets.pit_net import PitNet
 from edgenas.supernets.sliced import SlicedSupernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO = get_space("pit-nano")
 TIMM = {"pit_ti_224": (32, [2, 4, 8]), "pit_xs_224": (48, [2, 4, 8]), "pit_s_224": (48, [3, 6, 12])}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", list(TIMM))

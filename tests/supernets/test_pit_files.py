@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,8 @@ from edgenas.supernets.pit import build_supernet
 from edgenas.supernets.pit_files import interpolate_positions, load_weights
 from edgenas.supernets.pit_net import PitNet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO = get_space("pit-nano")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def net_of(name: str, task: Task) -> PitNet:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,8 @@ from edgenas.supernets.pvt_net import PvtNet
 from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.testing.supernets import awakened_supernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO = get_space("pvt-elastic-nano")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,16 +17,9 @@ from edgenas.supernets.pvt_elastic import build_supernet, stage_of
 from edgenas.supernets.pvt_files import load_timm
 from edgenas.supernets.sliced import SlicedSupernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 timm = pytest.importorskip("timm")
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def timm_net(name: str, **arguments: Any) -> nn.Module:

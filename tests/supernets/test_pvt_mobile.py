@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,9 @@ from edgenas.supernets.pvt_mobile_net import BRANCH, Attention, ConvBlock, Plain
 from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.recalibration import Recalibration
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO, PLAIN_SPACE = get_space("pvt-mobile-nano"), get_space("pvt-mobile-plain")
 NONE: dict[str, Any] = {"kind": "none", "num_heads": 0}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def block(start: int, expand: int, mid: int, expansion: int = 2, **attention: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,8 @@ from edgenas.supernets import build_net, build_supernet
 from edgenas.supernets.pvt_mobile_files import by_our_names
 from edgenas.supernets.start import load_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["mobilenetv4_conv_small", "mobilenetv4_conv_medium", "mobilenetv4_hybrid_medium"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def timm_net(name: str, num_classes: int = 1000) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,10 @@ from edgenas.supernets.pvt_mobile_star_files import by_our_star_names
 from edgenas.supernets.pvt_mobile_star_net import STAR_STD, StarBlock
 from edgenas.supernets.start import load_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPACE, PHOTOS = get_space("pvt-mobile-star"), get_space("pvt-mobile-star-l")
 TASK = Task(10, 3, 32)
 PLAIN = {"kernels": {"start": 0, "expand": 0, "mid": 3, "star": 0}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def timm_net(name: str, num_classes: int = 10) -> nn.Module:

@@ -6,7 +6,6 @@ import copy
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,17 +24,9 @@ from edgenas.supernets.slots import Skeleton, weights_of
 from edgenas.supernets.weightless import weightless
 from edgenas.testing.supernets import awakened_supernet, images_for
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 NANO = get_space("pvt-nano")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def largest(name: str) -> tuple[int, ...]:

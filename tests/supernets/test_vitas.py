@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -17,18 +16,10 @@ from edgenas.supernets.vitas_net import VitasNet, build_block
 from edgenas.testing.supernets import awakened_supernet, images_for
 from edgenas.training.sampling import uniform_genes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NANO = get_space("vitas-nano")
 SIDES: tuple[Side, Side] = ("left", "right")
 BLOCK = {"num_heads": 2, "qkv_out": 48, "mlp_hidden": 32}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products are no faster on several threads, and far slower where other processes are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def awakened(task: Task = NANO.default_task) -> Any:

@@ -258,12 +258,13 @@ class Promise:
         """Per session of a later hour the share of its validation nets that kept the bound of all other hours, if two or more."""
         shares = []
         for hour, again in zip(self._hours[1:], self.later, strict=True):
+            if hour == 0 or not again.checks:
+                continue
             others = self._hourly(logs, without=hour)
-            if hour == 0 or len(others) < 2:
+            if len(others) < 2:
                 continue
             factor = spread_of(others).factor(confidence, prior)
-            kept = [_call_ms(net, quantile) <= factor * net.predicted_ms for net in again.checks]
-            shares += [float(np.mean(kept))] if kept else []
+            shares.append(float(np.mean([_call_ms(net, quantile) <= factor * net.predicted_ms for net in again.checks])))
         return tuple(shares)
 
     def bounds(self, confidence: float = CONFIDENCE) -> tuple[Bound, ...]:

@@ -6,19 +6,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgenas import __version__
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Artefact, write_artefact
-from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.plugins import batch_sizes, get_exporter
 from edgenas.deploy.signing import Signer
-from edgenas.errors import EdgeNASError
+from edgenas.errors import BatchError, EdgeNASError
 from edgenas.project.acceptance import seal_plan
 from edgenas.project.deployed import FinalNet
 from edgenas.project.exporting.calibrating import calibration_for
@@ -33,6 +33,9 @@ from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
 from edgenas.training.evaluation import logits
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +84,23 @@ def write_one(
         ExportError, ArtefactError: if the net or the folder cannot be written.
         RunFolderError: if the history of plans was edited.
     """
-    specs = specs_of(source, order, source.project.settings.export)
+    specs, refused = specs_of(source, order, source.project.settings.export), list[BatchError]()
     staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
     try:
         reduction = yield from reduced(source, order.exporter, specs, staging)
         specs = list(reduction.specs)
-        parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
+        write = partial(_files_of, order.exporter, source.final.net, refused)
+        parts = (staging.files(f"spec-{i}", partial(write, spec)) for i, spec in enumerate(specs))
         written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+        if refused and not any(written):
+            raise refused[0]
     except EdgeNASError:  # the same command would end alike: nothing of it is kept
         staging.remove()
         raise
+    if not all(written):
+        reason = f": {refused[0].message}" if refused else ""
+        yield Note(f"{order.name}: no file for any number of images{reason}", is_warning=True, in_view=True)
+        specs = [spec for spec, files in zip(specs, written, strict=True) if files]
     # nothing of test is read until its plan is sealed
     sealed = seal_plan(*_sides(source), format_name=order.name, specs=specs, versions=versions(), hashes_N=source.hashes_N)
     yield from sealed.notes()
@@ -101,6 +111,17 @@ def write_one(
     facts = replace(facts_of(source, extras, sealed), ranges=reduction.ranges, repair=reduction.repair)
     artefact = write_artefact(folder, judged, facts, reference=reference, signer=signer)
     return Written(order, artefact, tuple(judged), staging, sealed.facts, reduction.repair)
+
+
+def _files_of(
+    exporter: Exporter, net: nn.Module, refused: list[BatchError], spec: ExportSpec, folder: Path
+) -> Sequence[ExportedFile]:
+    """The files of one spec; none, and the reason among ``refused``, where they cannot be for any number of images."""
+    try:
+        return exporter.export(net, spec, folder)
+    except BatchError as error:
+        refused.append(error)
+        return ()
 
 
 def judge_all(
