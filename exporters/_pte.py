@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,9 @@ def read_pte(data: bytes) -> Pte:
         MissingBackendError: without ExecuTorch.
         ArtefactError: if it cannot be read.
     """
-    import torch  # noqa: F401 - sets up its loggers, which are muted next
+    import_schemas()
+    from executorch.exir._serialize._program import deserialize_pte_binary
 
-    try:
-        with quiet(*LOGGERS):
-            from executorch.exir._serialize._program import deserialize_pte_binary
-    except ImportError as error:
-        raise MissingBackendError("ExecuTorch is not installed", hint="pip install 'edgenas[executorch]'") from error
     try:
         with log_kept():
             file = deserialize_pte_binary(data)
@@ -129,6 +126,22 @@ def read_pte(data: bytes) -> Pte:
         raise
     except Exception as error:  # whatever a damaged file makes of the reader
         raise ArtefactError(f"it is no ExecuTorch file that can be read: {first_line(error)}") from error
+
+
+def import_schemas() -> None:
+    """Import ExecuTorch's schemas, which takes seconds.
+
+    Raises:
+        MissingBackendError: without ExecuTorch.
+    """
+    import torch  # noqa: F401 - sets up its loggers, which are muted next
+
+    try:
+        with quiet(*LOGGERS):
+            import_module("executorch.exir._serialize._program")
+            import_module("executorch.backends.xnnpack.serialization.xnnpack_graph_serialize")
+    except ImportError as error:
+        raise MissingBackendError("ExecuTorch is not installed", hint="pip install 'edgenas[executorch]'") from error
 
 
 def type_name(name: str) -> str:

@@ -26,7 +26,7 @@ from ._host import cpu_name, usable_cores
 from ._lowering import Notes, halved, lowered, plain, traced
 from ._native import compiler_left_out, log_kept, quiet
 from ._probe import first_line, tiny_module, try_runner
-from ._pte import LOGGERS, XNNPACK, types_of
+from ._pte import LOGGERS, XNNPACK, import_schemas, types_of
 from ._pte_quick import xnnpack_values
 from ._pte_shares import shares_of_pte
 
@@ -187,6 +187,10 @@ class ExecuTorchCpu:
         """Import what `load` needs, as far as it is there."""
         _version()
         _runtime()
+
+    def import_readers(self) -> None:
+        """Import what `facts` needs, as far as it is there."""
+        import_schemas()
 
 
 class _Runner:

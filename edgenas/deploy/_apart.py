@@ -68,13 +68,12 @@ def check_apart(
     part = "emulation" if is_emulation else "file"
     arguments = [str(folder.resolve()), str(number), part, runtime, "gpu" if on_gpu else "cpu"]
     process, reading = start_child("checks", arguments)
-    began = time.monotonic()
     try:
-        answer, why = _listen(reading, process, patience.limit_s(on_gpu=on_gpu), max_bytes=None if on_gpu else MAX_BYTES)
+        answer, why, took_s = _listen(reading, process, patience.limit_s(on_gpu=on_gpu), max_bytes=None if on_gpu else MAX_BYTES)
     finally:
         end_group(process)
         os.close(reading)
-    patience.take(time.monotonic() - began, on_gpu=on_gpu)
+    patience.take(took_s, on_gpu=on_gpu)
     checks = _checks(answer)
     if checks is not None:
         return checks
@@ -83,26 +82,32 @@ def check_apart(
     return [Check(file.path, "golden", "failed", why or _end(process.returncode))]
 
 
-def _listen(reading: int, process: subprocess.Popen[bytes], limit_s: float, *, max_bytes: int | None) -> tuple[bytes, str]:
-    """What the process says until it ends, or why it was not heard to the end; the clock starts with its first byte."""
-    said, ends = b"", time.monotonic() + START_S
+def _listen(reading: int, process: subprocess.Popen[bytes], limit_s: float, *, max_bytes: int | None) -> tuple[bytes, str, float]:
+    """What the process says until it ends, why it was not heard to the end, and its seconds since its first byte."""
+    said, began = b"", None
+    ends = time.monotonic() + START_S
+
+    def heard(why: str) -> tuple[bytes, str, float]:
+        return said, why, 0.0 if began is None else time.monotonic() - began
+
     while len(said) <= _MAX_ANSWER:
         if over_memory(process.pid, max_bytes):
-            return said, f"it was stopped: it took more than {(max_bytes or 0) >> 20} MB of memory"
+            return heard(f"it was stopped: it took more than {(max_bytes or 0) >> 20} MB of memory")
         left = ends - time.monotonic()
         if left <= 0:
-            return said, f"it was stopped: it did not end within {limit_s:g} s"
+            return heard(f"it was stopped: it did not end within {limit_s:g} s")
         if not select.select([reading], [], [], min(left, _TICK_S))[0]:
             continue
         part = os.read(reading, 1 << 16)
         if not part:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-            return said, ""
-        if not said:
-            ends = time.monotonic() + limit_s
+            return heard("")
+        if began is None:
+            began = time.monotonic()
+            ends = began + limit_s
         said += part
-    return said, "it was stopped: it said too much"
+    return heard("it was stopped: it said too much")
 
 
 def start_child(task: str, arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> tuple[subprocess.Popen[bytes], int]:

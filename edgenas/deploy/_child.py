@@ -37,7 +37,10 @@ def main(arguments: list[str]) -> None:
 
     with suppress(ImportError):
         import onnxruntime  # type: ignore[import-untyped, unused-ignore] # noqa: F401 - as above
-    _import_packages(rest[3] if task == "checks" else rest[1])
+    if task == "checks":
+        _import_packages(rest[3], "import_packages", "import_readers")
+    else:
+        _import_packages(rest[1], "import_packages")
     with os.fdopen(int(descriptor), "wb") as said:
         said.write(b"ready\n")
         said.flush()
@@ -49,12 +52,13 @@ def main(arguments: list[str]) -> None:
             _answer(said, Path(rest[0]), rest[1], cast(Precision, rest[2]))
 
 
-def _import_packages(runtime: str) -> None:
+def _import_packages(runtime: str, *names: str) -> None:
     """What a runtime is slow to import, before the clock starts; what is missing is said when it is asked for."""
-    with suppress(EdgeNASError):
-        slow = getattr(get_runtime(runtime), "import_packages", None)
-        if slow is not None:
-            slow()
+    for name in names:
+        with suppress(EdgeNASError):
+            slow = getattr(get_runtime(runtime), name, None)
+            if slow is not None:
+                slow()
 
 
 def _checks(folder: str, number: str, part: str) -> bytes:

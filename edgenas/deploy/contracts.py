@@ -217,9 +217,10 @@ class FileFacts:
 class Runtime(Protocol):
     """Loads a net. Constructing one imports nothing heavy.
 
-    It may have more: ``facts(path)``, the `FileFacts` of a file, for `edgenas verify`; ``import_packages()``, which imports what
-    `load` needs, so that this does not count as a model's time; ``runs_apart = True``, where a damaged file can end the process
-    that loads it, so that files which may be a stranger's are run in a process of their own.
+    It may have more: ``facts(path)``, the `FileFacts` of a file, for `edgenas verify`; ``import_packages()`` and
+    ``import_readers()``, which import what `load` and ``facts`` need, so that this does not count as a model's time;
+    ``runs_apart = True``, where a damaged file can end the process that loads it, so that files which may be a stranger's are run
+    in a process of their own.
     """
 
     name: str

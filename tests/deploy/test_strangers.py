@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +114,15 @@ def test_a_null_edited_to_an_endless_number_does_not_keep_its_hash(artefact: Pat
 
 def test_the_process_apart_says_why_it_ended() -> None:
     assert _apart._end(-11) == "it ended the process that ran it, by SIGSEGV"
+
+
+def test_what_a_process_takes_to_start_is_not_a_models_time() -> None:
+    reading, writing = os.pipe()
+    code = f"import os, time; time.sleep(1); os.write({writing}, b'ready'); os.write({writing}, b' and so on')"
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", code], pass_fds=(writing,))
+    os.close(writing)
+    said, why, took_s = _apart._listen(reading, process, 120.0, max_bytes=None)
+    os.close(reading)
+    assert (said, why) == (b"ready and so on", "")
+    assert 0 <= took_s <= time.monotonic() - began - 1

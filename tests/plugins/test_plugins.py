@@ -83,21 +83,16 @@ QUICK = (
 )
 
 
-def install_all(folder: Path) -> None:
-    """Packages of which one works, one does not, one brings numbers, one faults, and one what another brings too."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Three installed packages: one that works, one that does not, one that brings numbers."""
+    folder = tmp_path_factory.mktemp("site")
     toys = (Path(__file__).parent / "edgenas_toys.py").read_text(encoding="utf-8")
     install(folder, "edgenas-toys", toys, TOYS)
     install(folder, "edgenas-broken", "import no_such_module\n", BROKEN)
     install(folder, "edgenas-numbers", "FIVE = 5\n", NUMBERS)
     install(folder, "edgenas-faults", FAULTS_MODULE, FAULTS)
     install(folder, "edgenas-others", "", {"edgenas.algorithms": {"toy-twice": "edgenas_others:nothing"}})
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where these packages are installed."""
-    folder = tmp_path_factory.mktemp("site")
-    install_all(folder)
     with on_the_path(folder):
         yield folder
 
@@ -223,6 +218,19 @@ def test_what_two_packages_bring_or_edgenas_has_itself_is_said(run: Path) -> Non
         "the search algorithm 'evolution' of package edgenas-numbers 0.1 (entry point evolution = edgenas_numbers:FIVE in "
         "edgenas.algorithms) is not used: edgenas has one of that name. give it another name"
     )
+
+
+def test_the_doctor_tells_of_everything_that_packages_bring_and_that_cannot_be_used(run: Path) -> None:
+    code, value, _ = command(run, "doctor")
+    assert code == 0
+    told = "\n".join(value["warnings"])
+    for words in (
+        "the search algorithm 'evolution' of package edgenas-numbers 0.1",
+        "the search algorithm 'toy-twice' is brought by edgenas-numbers 0.1 and by edgenas-others 0.1",
+        "the sampling rule 'absent' of package",
+        "the data source 'number' of package",
+    ):
+        assert words in told
 
 
 def test_names_of_packages_are_among_the_choices(run: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.orders import Order, orders_of
-from edgenas.errors import EdgeNASError, ExportError, GateError
+from edgenas.errors import BatchError, EdgeNASError, ExportError, GateError
+from edgenas.project.exporting import writing
 from edgenas.recipes import export
 from edgenas.recipes.export import ExportConfig
 from edgenas.records import Parity, Verdict
@@ -72,3 +74,30 @@ def test_of_auto_what_only_was_tried_warns() -> None:
 def test_one_alone_that_cannot_be_written_is_raised() -> None:
     with pytest.raises(ExportError, match="outside of bf16"):
         ended("bf16")
+
+
+class Fixed:
+    """A format of files for one image alone."""
+
+    name, precisions = "fixed", ("fp32",)
+
+    def export(self, model: object, spec: ExportSpec, folder: Path) -> list[ExportedFile]:
+        if spec.batch_size is None:
+            raise BatchError("this net is for one image a call alone")
+        return [ExportedFile(folder / "model.bin", "onnx", "onnxruntime-cpu", "fp32", spec.batch_size)]
+
+
+def test_a_net_that_has_no_file_for_any_number_of_images_gets_the_others(tmp_path: Path) -> None:
+    order: Any = SimpleNamespace(name="fixed", exporter=Fixed())
+    staging: Any = SimpleNamespace(files=lambda name, write: list(write(tmp_path)))
+    one, any_number = ExportSpec((3, 8, 8)), ExportSpec((3, 8, 8), batch_size=None)
+
+    def told(specs: list[ExportSpec]) -> Generator[Any, None, None]:
+        found = yield from writing.write_files(order, None, specs, staging)  # type: ignore[arg-type]
+        assert found[0] == [one]
+        assert [file.batch_size for file in found[1]] == [1]
+
+    notes = [record.text for record in told([one, any_number]) if isinstance(record, Note)]
+    assert notes == ["fixed: no file for any number of images: this net is for one image a call alone"]
+    with pytest.raises(BatchError, match="one image a call alone"):
+        list(told([any_number]))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,11 +19,12 @@ from edgenas.latency.table.kinds import Kind, kind_of_table, name_of_file
 from edgenas.latency.table.moments import hours_of, moment_of
 from edgenas.latency.table.plausible import implausible
 from edgenas.latency.timing import Context
-from edgenas.records import BoundNet, CheckedNet, ReferenceNet, TableMeasuring, TableSession, TableValidation
+from edgenas.records import BoundNet, CheckedNet, JsonRecord, ReferenceNet, TableMeasuring, TableSession, TableValidation
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
 SCHEMA_VERSION = 1  # 1: first version; later ``sessions``, which earlier readers leave out: their bounds are of the first alone
+Part = TypeVar("Part", bound=JsonRecord)
 _HINT = "measure again with `edgenas profile`, or take another table with --table"
 
 
@@ -175,11 +176,11 @@ class LatencyTable:
             space_sha256=claims.space_sha256,
             entries=claims.entries,
             calibration=claims.calibration,
-            validation=TableValidation.from_json(claims.validation),
-            reference=ReferenceNet.from_json(claims.reference),
-            measuring=TableMeasuring.from_json(claims.measuring),
-            bound_nets=tuple(map(BoundNet.from_json, claims.bound_nets)),
-            sessions=tuple(map(TableSession.from_json, claims.sessions)),
+            validation=_part(TableValidation, claims.validation, "validation"),
+            reference=_part(ReferenceNet, claims.reference, "reference"),
+            measuring=_part(TableMeasuring, claims.measuring, "measuring"),
+            bound_nets=tuple(_part(BoundNet, net, f"bound net {number}") for number, net in enumerate(claims.bound_nets, 1)),
+            sessions=tuple(_part(TableSession, each, f"session {number}") for number, each in enumerate(claims.sessions, 2)),
         )
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
@@ -290,6 +291,18 @@ class LatencyTable:
             if value != getattr(self.task, key):
                 problems.append(f"{key}: measured for {getattr(self.task, key)}, asked for {value}")
         return problems
+
+
+def _part(kind: type[Part], value: Any, owner: str) -> Part:
+    """A part of a table as its file says it.
+
+    Raises:
+        RunFolderError: naming the part and what of it is of another type.
+    """
+    try:
+        return kind.from_json(value)
+    except RunFolderError as error:
+        raise RunFolderError(error.message, problems=[f"{owner}: {problem}" for problem in error.problems]) from error
 
 
 def _kind_of_file(path: Path) -> Kind | None:

@@ -12,7 +12,7 @@ from edgenas import __version__
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Artefact, write_artefact
 from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
 from edgenas.deploy.parity import Gates
@@ -84,33 +84,45 @@ def write_one(
         ExportError, ArtefactError: if the net or the folder cannot be written.
         RunFolderError: if the history of plans was edited.
     """
-    specs, refused = specs_of(source, order, source.project.settings.export), list[BatchError]()
+    specs = specs_of(source, order, source.project.settings.export)
     staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
     try:
         reduction = yield from reduced(source, order.exporter, specs, staging)
-        specs = list(reduction.specs)
-        write = partial(_files_of, order.exporter, source.final.net, refused)
-        parts = (staging.files(f"spec-{i}", partial(write, spec)) for i, spec in enumerate(specs))
-        written = yield from watched(parts, f"writing {order.name}", total=len(specs))
-        if refused and not any(written):
-            raise refused[0]
+        specs, written = yield from write_files(order, source.final.net, reduction.specs, staging)
     except EdgeNASError:  # the same command would end alike: nothing of it is kept
         staging.remove()
         raise
-    if not all(written):
-        reason = f": {refused[0].message}" if refused else ""
-        yield Note(f"{order.name}: no file for any number of images{reason}", is_warning=True, in_view=True)
-        specs = [spec for spec, files in zip(specs, written, strict=True) if files]
     # nothing of test is read until its plan is sealed
     sealed = seal_plan(*_sides(source), format_name=order.name, specs=specs, versions=versions(), hashes_N=source.hashes_N)
     yield from sealed.notes()
     yield from decode(source.images, "test")
     source.known(staging.array("source", source.answered))
-    judged = yield from judge_all(source, [file for part in written for file in part], staging)
+    judged = yield from judge_all(source, written, staging)
     reference = partial(logits, source.final.net)
     facts = replace(facts_of(source, extras, sealed), ranges=reduction.ranges, repair=reduction.repair)
     artefact = write_artefact(folder, judged, facts, reference=reference, signer=signer)
     return Written(order, artefact, tuple(judged), staging, sealed.facts, reduction.repair)
+
+
+def write_files(
+    order: Order, net: nn.Module, specs: Sequence[ExportSpec], staging: Staging
+) -> Generator[Record, None, tuple[list[ExportSpec], list[ExportedFile]]]:
+    """Write the files of all specs; return them, and the specs that have any: not every net can be for any number of images.
+
+    Raises:
+        EdgeNASError: as the exporter, and if there is no file at all.
+    """
+    refused: list[BatchError] = []
+    write = partial(_files_of, order.exporter, net, refused)
+    parts = (staging.files(f"spec-{i}", partial(write, spec)) for i, spec in enumerate(specs))
+    written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+    if refused and not any(written):
+        raise refused[0]
+    if not all(written):
+        reason = f": {refused[0].message}" if refused else ""
+        yield Note(f"{order.name}: no file for any number of images{reason}", is_warning=True, in_view=True)
+    kept = [spec for spec, files in zip(specs, written, strict=True) if files]
+    return kept, [file for files in written for file in files]
 
 
 def _files_of(
@@ -136,11 +148,11 @@ def judge_all(
     return judged
 
 
-def judge_of(source: Source, staging: Staging | None = None) -> Judge:
+def judge_of(source: Source, staging: Staging | None = None) -> FileJudge:
     """What compares a file with the source."""
     images, final = source.images, source.final
     sides = (source.images_NCHW, source.labels_N, source.answered())
-    judge = Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+    judge = FileJudge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
     return judge if staging is None else replace(judge, plain_graph=partial(_plain_graph, source, staging))
 
 

@@ -109,6 +109,8 @@ NONSENSE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a quantile in words": (change("promise", "nets", 2, "p95_ms", value="slow"), "bound net 3: p95_ms is 'slow'"),
     "a promise that is none": (change("promise", value=[]), "is not a latency table"),
     "no context": (change("context", value=[]), "is not a latency table"),
+    "half a call": (change("reference", "n", value=5.5), "reference: n is 5.5, expected int"),
+    "half a call of a net": (change("validation", "rows", 1, "n", value=2.5), "validation: rows[1].n is 2.5, expected int"),
     "a key too many": (change("context", "colour", value="red"), "is not a latency table"),
 }
 
