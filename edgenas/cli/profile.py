@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     "--table", metavar="NAME|FILE", shell_complete=complete_tables, help="The table that gets the session; default: the run's."
 )
 @click.option("--keep", is_flag=True, help="With --device ssh://…: leave the kit's folder there, with its engines.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    help="Processes that trace, by Ray; timing is by this one.  [default: this one alone]",
+)
+@click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that traces, e.g. HOST:6379 or auto.")
 @quick_option
 @project_options
 def profile(
@@ -58,6 +64,8 @@ def profile(
     again: bool,
     table: str | None,
     keep: bool,
+    workers: int | None,
+    ray_address: str | None,
     quick: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -75,6 +83,7 @@ def profile(
 
     address = None if isinstance(device, str) else device
     _require_sense(pack, results, address, again=again, has_table=table is not None, keep=keep)
+    _require_tracing(pack, results, address, {"--workers": workers, "--ray-address": ray_address})
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
@@ -83,7 +92,8 @@ def profile(
         here = device if address is None else None
         session = {"device": here, "runtime": runtime, "precision": precision, "batch_size": batch_size, "threads": threads}
         flags = compact(profile=session | {"budget_min": budget, "fps": fps, "soak_min": soak})
-        return recipe(ProfileConfig(run, flags, quickly(quick, overrides), pack, results, again, table, address, keep))
+        chosen = quickly(quick, overrides)
+        return recipe(ProfileConfig(run, flags, chosen, pack, results, again, table, address, keep, workers, ray_address))
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose, quick=quick)
 
@@ -106,3 +116,15 @@ def _require_sense(
         raise click.UsageError("--device ssh://… packs and imports by itself; leave --pack and --import out")
     if keep and address is None:
         raise click.UsageError("--keep goes with --device ssh://…")
+
+
+def _require_tracing(pack: Path | None, results: Path | None, address: Address | None, workers: Mapping[str, object]) -> None:
+    """Refuse workers where this device is not measured.
+
+    Raises:
+        click.UsageError: naming the flags.
+    """
+    others = {"--pack": pack, "--import": results, "--device ssh://…": address}
+    for flag in (flag for flag, value in workers.items() if value is not None):
+        for other in (other for other, value in others.items() if value is not None):
+            raise click.UsageError(f"{flag} and {other} exclude each other: workers trace what is timed on this machine")

@@ -11,7 +11,7 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
 from edgenas.latency import MeasuringSettings, Memory, TimingSettings
-from edgenas.latency.measuring import Measured, OtherNet, Workshop, is_elsewhere, measure
+from edgenas.latency.measuring import Helpers, Measured, OtherNet, Workshop, is_elsewhere, measure
 from edgenas.latency.timing import Context
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, run_table
@@ -56,11 +56,18 @@ def workshop_in(
     *,
     opset: int,
     rewrites: Sequence[str] | None,
+    helpers: Helpers | None = None,
 ) -> Iterator[Workshop]:
     """A workshop whose traced components are kept in the run folder; files of whole nets are gone when the block ends."""
     with scratch(run.path) as folder:
-        cache = run.latency / "components"
-        yield Workshop(space, task, runtime, precision, batch_size, opset=opset, rewrites=rewrites, cache=cache, scratch=folder)
+        yield Workshop(
+            *(space, task, runtime, precision, batch_size),
+            opset=opset,
+            rewrites=rewrites,
+            cache=run.latency / "components",
+            scratch=folder,
+            helpers=helpers,
+        )
 
 
 def measure_archs(

@@ -11,7 +11,7 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable, named_table
-from edgenas.latency.measuring import Workshop, device_name
+from edgenas.latency.measuring import Helpers, Workshop, device_name
 from edgenas.project.measuring import graphs_of, workshop_in
 from edgenas.records import BoundNet, SessionFacts
 from edgenas.runs import RunFolder, locked
@@ -68,7 +68,9 @@ def runtime_of(table: LatencyTable) -> Runtime:
 
 
 @contextmanager
-def workshop_of(run: Path, table: LatencyTable, space: SearchSpace, runtime: Runtime) -> Iterator[Workshop]:
+def workshop_of(
+    run: Path, table: LatencyTable, space: SearchSpace, runtime: Runtime, helpers: Helpers | None = None
+) -> Iterator[Workshop]:
     """A workshop for a table's nets: in the run folder where there is one, so that traced components are found; else in one of
     the moment."""
     context, folder = table.context, RunFolder(run)
@@ -79,5 +81,10 @@ def workshop_of(run: Path, table: LatencyTable, space: SearchSpace, runtime: Run
         else:
             folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenas-"))))
         yield stack.enter_context(
-            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset, rewrites=rewrites)
+            workshop_in(
+                *(folder, space, table.task, runtime, context.precision, context.batch_size),
+                opset=opset,
+                rewrites=rewrites,
+                helpers=helpers,
+            )
         )

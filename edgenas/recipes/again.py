@@ -18,6 +18,8 @@ from edgenas.latency.table import Fitting, session_of, session_remarks, with_ses
 from edgenas.latency.timing import fps_of
 from edgenas.project.of_table import open_table, runtime_of, session_facts, workshop_of
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.searching.ray_workers import Workers
+from edgenas.project.tracing_workers import helpers_of
 from edgenas.records import ProfileAnswer
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 
@@ -32,6 +34,7 @@ class AgainConfig:
         flags: settings given on the command line: which of the run's tables, and ``budget_min``.
         overrides: likewise.
         results: of a kit that was measured once more; None times the nets here.
+        workers: processes that trace what was never traced, before anything is timed; None is this one.
     """
 
     run: Path
@@ -39,6 +42,7 @@ class AgainConfig:
     flags: Flags
     overrides: tuple[str, ...]
     results: Path | None = None
+    workers: Workers | None = None
 
 
 def run(config: AgainConfig) -> Iterator[Record]:
@@ -61,7 +65,9 @@ def run(config: AgainConfig) -> Iterator[Record]:
         hint = "measure there once more with a fresh copy of the kit, then `edgenas profile --import RESULTS.json --again`"
         raise LatencyTableError(f"{path} is of {table.context.device}, measured by a kit", hint=hint)
     budget_min = config.flags.get("profile", {}).get("budget_min")
-    with workshop_of(config.run, table, space, runtime_of(table)) as shop:
+    runtime = runtime_of(table)
+    helpers = yield from helpers_of(config.workers, runtime)
+    with workshop_of(config.run, table, space, runtime, helpers) as shop:
         target = shop.target(table.context.threads, fps_of(table.context.scope))
         session = yield from measure_again(
             table,

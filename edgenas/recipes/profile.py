@@ -22,7 +22,9 @@ from edgenas.project.devices import There
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.settings import ProfileSettings
+from edgenas.project.tracing_workers import helpers_of
 from edgenas.recipes.again import AgainConfig
 from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack
@@ -44,6 +46,9 @@ class ProfileConfig:
         table: that gets the session; None takes the run's.
         address: of a device over the network, which is measured instead of this one.
         keep: leave the kit there.
+        workers: processes that trace components before anything is timed; None takes this one, or with an address all that the
+            cluster has.
+        ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
 
     run: Path
@@ -55,6 +60,14 @@ class ProfileConfig:
     table: str | None = None
     address: Address | None = None
     keep: bool = False
+    workers: int | None = None
+    ray_address: str | None = None
+
+    @property
+    def tracing(self) -> Workers | None:
+        """The processes that trace beside this one; None where it does so itself."""
+        is_here = self.ray_address is None and (self.workers is None or self.workers == 1)
+        return None if is_here else Workers(self.workers, self.ray_address)
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
@@ -66,13 +79,15 @@ def run(config: ProfileConfig) -> Iterator[Record]:
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
+        ClusterError: if other processes are to trace and there is no cluster, or one is lost again and again.
     """
     if config.address is not None:
         project = open_project(config.run, config.flags, config.overrides)
         yield from run_remote(project, There(config.address, config.keep), partial(_imported, config, project))
         return
     if config.again:
-        yield from run_again(AgainConfig(config.run, config.table, config.flags, config.overrides, config.results))
+        again = AgainConfig(config.run, config.table, config.flags, config.overrides, config.results, config.tracing)
+        yield from run_again(again)
         return
     project = open_project(config.run, config.flags, config.overrides)
     if config.pack is not None:
@@ -81,7 +96,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
     if config.results is not None:
         yield from run_import(project, config.results)
         return
-    yield from _measured(project)
+    yield from _measured(project, config.tracing)
 
 
 def _imported(config: ProfileConfig, project: Project, results: Path) -> Iterator[Record]:
@@ -91,17 +106,19 @@ def _imported(config: ProfileConfig, project: Project, results: Path) -> Iterato
     return run_import(project, results)
 
 
-def _measured(project: Project) -> Iterator[Record]:
+def _measured(project: Project, workers: Workers | None) -> Iterator[Record]:
     """The table of this device; what an interrupted command has timed is not timed again."""
     settings, graphs = project.settings.profile, project.settings.export
     task = open_images(project).task
     with locked(project.run):
         runtime = yield from choose_runtime(settings.device, settings.runtime)
+        helpers = yield from helpers_of(workers, runtime)
         with (
             workshop_in(
                 *(project.run, project.space, task, runtime, settings.precision or "fp32", settings.batch_size or 1),
                 opset=graphs.opset,
                 rewrites=graphs.rewrites,
+                helpers=helpers,
             ) as workshop,
             journal(project.run.latency / JOURNAL, _identity(project, task, runtime)) as memory,
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExport
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.graphs.rewriting import rewrite, rewrites_for
+from edgenas.latency.measuring.chains import ChainExporter
+from edgenas.latency.measuring.helping import Helpers, traced_by
 from edgenas.latency.nets import ComponentGraphs, ComposedOnnx, TimingPlan
 from edgenas.latency.timing import Target, cpu_quota, graph_details, usable_cores, usable_threads
 from edgenas.records import Details
@@ -64,6 +65,7 @@ class Workshop:
         rewrites: of their graphs; None for those that `export` makes for the runtime.
         cache: folder of the components' graphs, so that each is traced once.
         scratch: folder of the moment, where files of whole nets are written.
+        helpers: other processes, which trace where there is more than one portion to trace; None for this one alone.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Workshop:
         rewrites: Sequence[str] | None = None,
         cache: Path,
         scratch: Path,
+        helpers: Helpers | None = None,
     ) -> None:
         self.space = space
         self.task = task
@@ -88,8 +91,10 @@ class Workshop:
         self._inputs: dict[Path | nn.Module, NDArray[np.float32]] = {}
         self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._folder = scratch
+        self._helpers = helpers
         input_shape = family(space).component_input_shape
-        graphs = ComponentGraphs(self._trace, cache / f"b{batch_size}", opset=opset, input_shape=input_shape)
+        self._chains = ChainExporter(space, batch_size, opset)
+        graphs = ComponentGraphs(self._chains, cache / f"b{batch_size}", opset=opset, input_shape=input_shape)
         self._composed = ComposedOnnx(graphs, self._folder, self.rewrites)
 
     @property
@@ -135,10 +140,11 @@ class Workshop:
         return len(self._composed.graphs.missing(component for chain, _ in plan.tracing for component in chain))
 
     def goes(self, plan: TimingPlan) -> int:
-        """Traces in which these are made."""
+        """Traces in which these are made, one after the other; those that helpers make at once are one."""
         if "module" in self.runtime.accepts:
             return 0
-        return sum(len(self._composed.graphs.portions(chain, always=always)) for chain, always in plan.tracing)
+        num = len(self._composed.graphs.portions_of(plan.tracing))
+        return num if self._helpers is None else -(-num // self._helpers.num)
 
     def prepare(self, plan: TimingPlan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
@@ -154,17 +160,18 @@ class Workshop:
             return
         graphs = self._composed.graphs
         total = len(graphs.missing(component for chain, _ in chains for component in chain))
-        traced = (
-            graphs.prepare(portion, always=always) for chain, always in chains for portion in graphs.portions(chain, always=always)
-        )
-        if total:
+        portions = graphs.portions_of(chains)
+        if self._helpers is not None and len(portions) > 1:
+            yield from traced_by(self._helpers, graphs, portions, TRACING)
+        elif total:
+            traced = (graphs.prepare(portion, always=portion) for portion in portions)
             counts = yield from watched(traced, TRACING, total=total, count=int)
             if sum(counts) < total:  # what was traced brought others with it
                 yield Progress(TRACING, total, total)
 
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""
-        source = self._chain(components) if "module" in self.runtime.accepts else self._typed(self._composed(components))
+        source = self._chains.chain(components) if "module" in self.runtime.accepts else self._typed(self._composed(components))
         self._inputs[source] = self._input_of(components)
         return source
 
@@ -224,28 +231,3 @@ class Workshop:
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])
         return self._arrays.setdefault(shape, input_array(shape, self.batch_size))
-
-    def _chain(self, components: Sequence[Hashable]) -> nn.Module:
-        from torch import nn
-
-        build = family(self.space).build_component
-        return nn.Sequential(*(build(component) for component in components)).eval()
-
-    def _trace(self, components: Sequence[Hashable]) -> onnx.ModelProto:
-        """The graph of a chain by the exporter that ships, with weights that no exporter can merge or drop."""
-        import onnx
-        import torch
-
-        chain = self._chain(components)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for tensor in [
-                *chain.parameters(),
-                *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var"))),
-            ]:
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
-        shape = family(self.space).component_input_shape(components[0])
-        spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset, rewrites=())
-        with tempfile.TemporaryDirectory() as folder:
-            files = get_exporter("onnx").export(chain, spec, Path(folder))
-            return onnx.load(files[0].path)

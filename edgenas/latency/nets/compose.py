@@ -7,8 +7,8 @@ of them as links of one chain (a valid net, only deeper), which `stitching` cuts
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +29,9 @@ WEIGHTS = "weights.bin"
 ALIGNED = 256  # bytes, as runtimes place what they allocate
 PORTION = 20  # components that are traced at once, beside those that hold them together: exporters' passes are quadratic in a graph
 CUT_VERSION = 4  # part of the cache key: raise it when `cut_chain` changes
+
+Portion = tuple[Hashable, ...]
+"""A chain of distinct components that is traced in one go."""
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
 """Traces a chain of components, batch 1, into a graph with one input and one output.
@@ -59,19 +62,32 @@ class ComponentGraphs:
         """Those that were never traced, each once."""
         return [component for component in dict.fromkeys(components) if self._load(component) is None]
 
-    def portions(self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = ()) -> list[tuple[Hashable, ...]]:
+    def portions(
+        self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = (), planned: Collection[Hashable] = ()
+    ) -> list[Portion]:
         """What `prepare` takes one after the other, so that ``chain`` is known: chains of at most `PORTION` missing components.
 
         Args:
             chain: as `prepare` takes it.
             always: in every portion.
+            planned: components that earlier portions bring, so that they are not missing by then.
         """
         frame = set(always)
-        missing = self.missing(chain)
+        missing = [component for component in self.missing(chain) if component not in planned]
         blocks = [component for component in missing if component not in frame]
         num = -(-len(blocks) // PORTION) if blocks else min(1, len(missing))
         wanted = [frame | set(blocks[len(blocks) * i // num : len(blocks) * (i + 1) // num]) for i in range(num)]
         return [tuple(component for component in chain if component in portion) for portion in wanted]
+
+    def portions_of(self, chains: Iterable[tuple[Sequence[Hashable], Iterable[Hashable]]]) -> list[Portion]:
+        """The portions of several chains, each with what is always in them: whole chains to trace, none needs another one."""
+        planned: set[Hashable] = set()
+        found: list[Portion] = []
+        for chain, always in chains:
+            portions = self.portions(chain, always=always, planned=planned)
+            planned.update(*portions)
+            found += portions
+        return found
 
     def prepare(self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = ()) -> int:
         """Make sure that every component of ``chain`` is known; return how many had to be traced.
@@ -88,13 +104,36 @@ class ComponentGraphs:
             return 0
         frame = set(always)
         links = [component for component in chain if component in missing or component in frame]
-        shapes = None if self.input_shape is None else [self.input_shape(component) for component in links]
-        pieces = cut_chain(self.trace(links), len(links), shapes)
-        for component, piece in zip(links, pieces, strict=True):
-            with atomic_path(self._path(component)) as temporary:
-                temporary.write_bytes(_sealed(piece))
+        for component, piece in zip(links, self._cut(links), strict=True):
+            self.keep(component, _sealed(piece))
             self._loaded[component] = piece
         return len(missing)
+
+    def files(self, portion: Sequence[Hashable]) -> dict[str, bytes]:
+        """What `prepare` writes of a portion, by the names of the files; nothing is written or remembered here.
+
+        Raises:
+            ExportError: if the chain cannot be traced or cut.
+        """
+        return {self.file_name(c): _sealed(piece) for c, piece in zip(portion, self._cut(portion), strict=True)}
+
+    def keep(self, component: Hashable, file: bytes) -> None:
+        """Write what `files` made of a component, here or in another process, in place of what was known."""
+        with atomic_path(self._path(component)) as temporary:
+            temporary.write_bytes(file)
+        self._loaded.pop(component, None)
+
+    def forgetting(self) -> ComponentGraphs:
+        """The same without what was loaded: small enough to be sent."""
+        return replace(self, _loaded={})
+
+    def file_name(self, component: Hashable) -> str:
+        """After the component and everything else that its graph depends on, versions of packages among it."""
+        return self._path(component).name
+
+    def _cut(self, links: Sequence[Hashable]) -> list[onnx.ModelProto]:
+        shapes = None if self.input_shape is None else [self.input_shape(component) for component in links]
+        return cut_chain(self.trace(links), len(links), shapes)
 
     def __call__(self, component: Hashable) -> onnx.ModelProto:
         """The graph of one component.

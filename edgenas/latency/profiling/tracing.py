@@ -18,7 +18,7 @@ class Tracer(Protocol):
         ...
 
     def goes(self, plan: TimingPlan) -> int:
-        """Traces in which these are made, each of several components at once: a trace takes time for itself."""
+        """Traces in which these are made, one after the other, each of several components: a trace takes time for itself."""
         ...
 
     def prepare(self, plan: TimingPlan) -> Iterator[Progress]:

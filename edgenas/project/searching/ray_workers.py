@@ -65,8 +65,7 @@ def cluster(workers: Workers) -> Iterator[Any]:
         MissingBackendError: if Ray is not installed.
         ClusterError: if there is no cluster at the address, or without one if none starts here.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise MissingBackendError("several workers need Ray, which is not installed", hint="pip install 'edgenas[ray]'")
+    require_ray()
     require_address(workers.address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave the sight of GPUs to whoever asked for none
     ray: Any = importlib.import_module("ray")
@@ -76,6 +75,16 @@ def cluster(workers: Workers) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def require_ray() -> None:
+    """Check that Ray is installed.
+
+    Raises:
+        MissingBackendError: if it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise MissingBackendError("several workers need Ray, which is not installed", hint="pip install 'edgenas[ray]'")
 
 
 def _connect(ray: Any, workers: Workers) -> None:
