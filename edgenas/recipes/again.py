@@ -19,7 +19,7 @@ from edgenas.latency.timing import fps_of
 from edgenas.project.of_table import open_table, runtime_of, session_facts, workshop_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.searching.ray_workers import Workers
-from edgenas.project.tracing_workers import helpers_of
+from edgenas.project.searching.tracing_workers import helpers_of
 from edgenas.records import ProfileAnswer
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 

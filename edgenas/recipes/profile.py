@@ -23,8 +23,8 @@ from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.searching.ray_workers import Workers
+from edgenas.project.searching.tracing_workers import helpers_of
 from edgenas.project.settings import ProfileSettings
-from edgenas.project.tracing_workers import helpers_of
 from edgenas.recipes.again import AgainConfig
 from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack

@@ -25,7 +25,7 @@ from edgenas.errors import ExportError, MissingBackendError
 from edgenas.latency import MeasuringSettings, make_plan
 from edgenas.latency.measuring import Workshop
 from edgenas.project.searching.ray_workers import ClusterError, Workers
-from edgenas.project.tracing_workers import TracingWorkers, _Answer, _process, _taken, await_end, helpers_of, started_here
+from edgenas.project.searching.tracing_workers import TracingWorkers, _Answer, _process, _taken, await_end, helpers_of, started_here
 from edgenas.runs import Note
 from edgenas.spaces import SPACES, Task
 from tests.latency.toy import ToyRuntime
