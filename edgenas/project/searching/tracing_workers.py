@@ -132,7 +132,7 @@ def helpers_of(workers: Workers | None, runtime: Runtime) -> Generator[Note, Non
         return None
     helpers = TracingWorkers.of(workers)
     if workers.address is not None:
-        text = f"the Ray cluster at {workers.address} traces components; then nets are timed here"
+        text = f"the Ray cluster at {workers.address} traces what was never traced; then nets are timed here"
         yield Note(f"{text}, and nothing else of the cluster may be at work on this machine")
     return helpers
 
