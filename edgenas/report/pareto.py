@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgenas.records import FrontAxis, ParetoPicture
 from edgenas.report.figures import new_figure, save
-from edgenas.report.objectives import drawn_label, is_share, off_front
+from edgenas.report.page.quantities import drawn_label, is_share, off_front
 from edgenas.report.search_pictures import COSTS
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
         shown: nets, limits and winner.
         paths: files to write; the suffix chooses the format.
     """
+    save(pareto_figure(shown), paths)
+
+
+def pareto_figure(shown: ParetoPicture) -> Figure:
+    """The picture before it is written."""
     figure = new_figure(7.2, 4.5)
     axes = figure.add_subplot()
     x, y = (_side(shown, axis) for axis in shown.axes[:2]) if shown.axes else _accuracy_over_cost(shown)
@@ -71,7 +76,7 @@ def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
     axes.set_title("\n".join([shown.title, *(fill(line, 110) for line in lines)]), fontsize=8 if lines else 10)
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize=8)
-    save(figure, paths)
+    return figure
 
 
 def _accuracy_over_cost(shown: ParetoPicture) -> tuple[_Side, _Side]:
@@ -82,7 +87,12 @@ def _accuracy_over_cost(shown: ParetoPicture) -> tuple[_Side, _Side]:
     limits = () if shown.limit is None else ((shown.limit, f"limit {shown.limit:.3g}"),)
     return (
         _Side(COSTS.get(shown.cost, shown.cost), costs_A, cost, False, limits),
-        _Side(drawn_label("accuracy"), scores_A, None if shown.winner is None else 100 * shown.winner.top1, True),
+        _Side(
+            "top-1 on the select split (%), inherited weights",
+            scores_A,
+            None if shown.winner is None else 100 * shown.winner.top1,
+            True,
+        ),
     )
 
 
@@ -92,10 +102,14 @@ def _side(shown: ParetoPicture, axis: FrontAxis) -> _Side:
     values_A = scale * np.array(axis.values, dtype=float)
     places = [place for place, row in enumerate(shown.rows) if shown.winner is not None and row.arch == shown.winner.arch]
     ends = {"limit": axis.upper, "at least": axis.lower}
-    limits = [(scale * end, f"{word} {scale * end:.3g}{unit}") for word, end in ends.items() if end is not None]
+    limits = [(scale * end, f"{word} {_number(scale * end)}{unit}") for word, end in ends.items() if end is not None]
     label = fill(drawn_label(axis.name, is_bound=axis.is_bound), LEVEL if axis is shown.axes[0] else UPRIGHT)
-    better = "more is better" if axis.maximize else "less is better"
+    better = f"{'inherited weights, ' if unit else ''}{'more' if axis.maximize else 'less'} is better"
     return _Side(f"{label}\n{better}", values_A, float(values_A[places[0]]) if places else None, axis.maximize, tuple(limits))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _nets(figure: Figure, axes: Axes, shown: ParetoPicture, x: _Side, y: _Side) -> None:
@@ -110,7 +124,9 @@ def _nets(figure: Figure, axes: Axes, shown: ParetoPicture, x: _Side, y: _Side) 
         figure.colorbar(points, ax=axes, label="generation" if third is None else third.label, ticks=None if third else various)
     if shown.unbeaten:
         at, label = list(shown.unbeaten), f"beaten by none in all {len(shown.axes)}"
-        axes.scatter(x.values_A[at], y.values_A[at], s=46, facecolors="none", edgecolors="tab:red", linewidths=0.8, label=label)
+        axes.scatter(
+            x.values_A[at], y.values_A[at], s=46, facecolors="none", edgecolors="tab:red", linewidths=0.8, zorder=5, label=label
+        )
 
 
 def _lines(shown: ParetoPicture) -> list[str]:
@@ -118,7 +134,7 @@ def _lines(shown: ParetoPicture) -> list[str]:
     lines = [f"asked for: {', '.join(shown.asked)}"] if shown.asked else []
     if len(shown.axes) > 2:
         others = ", ".join(axis.name for axis in shown.axes[3:])
-        lines.append(f"{shown.axes[2].name} is the colour{f'; {others} not drawn' if others else ''}")
+        lines.append(f"colour: {shown.axes[2].name}{f'; {others} not drawn' if others else ''}")
     off = off_front(shown.axes, shown.rows, shown.unbeaten or shown.front, shown.winner) if shown.axes else ""
     lines += [off] if off else []
     return lines if shown.words is None else [*lines, shown.words]

@@ -63,7 +63,7 @@ def _axis(question: Question, objective: Objective, genes_AG: NDArray[np.int16],
 
 
 def _values(objective: Objective, genes_AG: NDArray[np.int16], rows: Sequence[CandidateRow]) -> tuple[float, ...]:
-    """Of every net, on the images of select that it has seen; 0 for a class that has none there."""
+    """The objective of every net, on the images of select that it has seen; 0 for a class that has none there."""
     if isinstance(objective, Sensitivity):
         shares = [row.sensitivity[objective.class_name] for row in rows]
         return tuple(share.value if share.n else 0.0 for share in shares)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgenas.percents import percent
 from edgenas.records import CandidateRow, FrontAxis, ResultsPage, SearchResult
-from edgenas.report.objectives import is_share, off_front, scale_of, short_label
+from edgenas.report.page.quantities import is_share, off_front, scale_of, short_label
 from edgenas.report.page.axes import Axis, Plot, per_cent, plain
 from edgenas.report.page.marks import Point, figure, legend, level, limit, line, points
 from edgenas.report.page.markup import Html, note
@@ -57,7 +57,7 @@ class _Side:
         return [each for each in self.limits if min(values) - room <= each[0] <= FAR * max(values)]
 
     def value(self, place: int) -> float:
-        """Of a net, as drawn."""
+        """The value of a net, as drawn."""
         return self.scale * self.axis.values[place]
 
     def text(self, value: float) -> str:
@@ -90,7 +90,13 @@ def objectives(page: ResultsPage, search: SearchResult, axes: Sequence[FrontAxis
     drawn = [line(plot, front, "l-front", is_step=True), points(plot, marks), points(plot, finals)]
     drawn += [limit(plot, end, words) for end, words in x.near] + [level(plot, end, words) for end, words in y.near]
     title = f"Searched: {len(page.rows):,} nets with the supernet's weights"
-    kinds = [("k-seen", "evaluated"), ("k-final", "finalist"), ("k-winner", "winner"), ("l-front", "Pareto front")]
+    spans = any(point.x_ends or point.y_ends for point in finals)
+    kinds = [
+        ("k-seen", "evaluated"),
+        ("k-final", f"finalist{', 95 % interval' if spans else ''}"),
+        ("k-winner", "winner"),
+        ("l-front", "Pareto front"),
+    ]
     kinds += [("k-hand", "hand-made")] if any(row.hand_designed for row in search.finalists) else []
     return figure(title, plot.svg(f"{title}: {y.label} over {x.label}", *drawn), legend(kinds), note(_said(page, search, x, y)))
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from edgenas.records import CandidateRow, FrontAxis
 
-ON_SELECT = "on the select split (%), inherited weights"
 _LABELS = {
     "macs": "multiply-accumulates",
     "reference_macs": "multiply-accumulates as the literature counts",
@@ -30,7 +29,7 @@ def drawn_label(name: str, *, is_bound: bool = False) -> str:
         is_bound: whether its values are upper bounds on a latency.
     """
     if is_share(name):
-        return f"{_what(name)} {ON_SELECT}"
+        return f"{_what(name)} on select (%)"
     return f"{_what(name, is_bound=is_bound)}{_unit(name)}"
 
 
