@@ -75,7 +75,8 @@ def pareto_figure(shown: ParetoPicture) -> Figure:
     lines = _lines(shown)
     axes.set_title("\n".join([shown.title, *(fill(line, 110) for line in lines)]), fontsize=8 if lines else 10)
     axes.grid(alpha=0.25)
-    axes.legend(loc="best", fontsize=8)
+    worst = f"{'upper' if not y.maximize else 'lower'} {'right' if not x.maximize else 'left'}"
+    axes.legend(loc=worst if shown.axes else "best", fontsize=8)
     return figure
 
 

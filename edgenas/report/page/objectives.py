@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from edgenas.percents import percent
 from edgenas.records import CandidateRow, FrontAxis, ResultsPage, SearchResult
-from edgenas.report.page.quantities import is_share, off_front, scale_of, short_label
 from edgenas.report.page.axes import Axis, Plot, per_cent, plain
 from edgenas.report.page.marks import Point, figure, legend, level, limit, line, points
 from edgenas.report.page.markup import Html, note
+from edgenas.report.page.quantities import is_share, off_front, scale_of, short_label
 from edgenas.report.page.wording import arch_line, count, first_upper
 from edgenas.stats import wilson
 
