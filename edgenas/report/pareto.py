@@ -75,9 +75,15 @@ def pareto_figure(shown: ParetoPicture) -> Figure:
     lines = _lines(shown)
     axes.set_title("\n".join([shown.title, *(fill(line, 110) for line in lines)]), fontsize=8 if lines else 10)
     axes.grid(alpha=0.25)
-    worst = f"{'upper' if not y.maximize else 'lower'} {'right' if not x.maximize else 'left'}"
-    axes.legend(loc=worst if shown.axes else "best", fontsize=8)
+    axes.legend(loc=_worst_corner(x, y) if shown.axes else "best", fontsize=8)
     return figure
+
+
+def _worst_corner(x: _Side, y: _Side) -> Literal["upper left", "upper right", "lower left", "lower right"]:
+    """Where the front is not."""
+    if y.maximize:
+        return "lower left" if x.maximize else "lower right"
+    return "upper left" if x.maximize else "upper right"
 
 
 def _accuracy_over_cost(shown: ParetoPicture) -> tuple[_Side, _Side]:
