@@ -52,6 +52,46 @@ ARROWS: dict[str, set[str]] = {
 }
 NO_TORCH = ("spaces", "costs", "search")
 ROOMS = ("timing", "fit", "nets", "table", "profiling", "measuring", "kit")  # of latency, from the ground up
+TAKE_RECORDS = ("recipes", "project", "predicting", "serving", "latency", "deploy", "search", "remote")
+OPEN_MAPPINGS = {  # whose keys are data or an open set: names of splits, of files, of costs, of an exporter's notes, of settings
+    "Literal",
+    "DEFAULT_FRACTIONS",
+    "added",
+    "arrays",
+    "cost_models",
+    "counts",
+    "flags",
+    "hashes",
+    "merged",
+    "modules",
+    "notes",
+    "outputs",
+    "programs",
+    "rankings_of",
+    "select_top1",
+    "settings",
+    "sizes",
+    "splits",
+    "starts",
+    "tau",
+    "typical",
+}
+READERS = {  # of files from outside, and programs that stand alone in what is shipped
+    "deploy/_build_engine.py",
+    "deploy/_example.py",
+    "deploy/_manifest.py",
+    "deploy/sbom.py",
+    "latency/kit/results.py",
+    "latency/table/compare.py",
+    "latency/table/content.py",
+    "latency/table/plausible.py",
+    "latency/timing/duty.py",
+    "project/named_recipes/__init__.py",
+    "project/rival_nets.py",
+    "remote/line.py",
+    "remote/device.py",
+    "remote/address.py",
+}
 MAPPED = {"edgenas.exporters": "exporters", "edgenas.latency_tables": "latency_tables"}
 
 
@@ -236,6 +276,47 @@ def test_report_reads_fields_of_records_and_no_keys() -> None:
             if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 assert isinstance(node.value, ast.Attribute), f"{path}:{node.lineno}"
                 assert node.value.attr == "outputs", f"{path}:{node.lineno}"
+
+
+def test_results_are_records_whose_fields_are_read_and_no_keys() -> None:
+    wrong = []
+    for layer, path in ALL:
+        name = path.relative_to(ROOT / "edgenas").as_posix() if layer in TAKE_RECORDS else ""
+        if not name or name in READERS or path.stem.startswith("script_"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                not isinstance(node, ast.Subscript)
+                or not isinstance(node.ctx, ast.Load)
+                or not isinstance(node.slice, ast.Constant)
+            ):
+                continue
+            if isinstance(node.slice.value, str) and last_name(node.value) not in OPEN_MAPPINGS:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+    assert wrong == []
+
+
+def last_name(node: ast.expr) -> str:
+    """The name that an expression ends in: of ``images.splits`` the last one, of a call or a subscript that of what is asked."""
+    match node:
+        case ast.Call(func=inner) | ast.Subscript(value=inner):
+            return last_name(inner)
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+def test_functions_have_forty_lines_at_most_beside_their_docstrings() -> None:
+    wrong = []
+    for _, path in ALL:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            first = node.body[0]
+            said = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(node) is not None else 0
+            if (node.end_lineno or 0) - node.lineno + 1 - said > 40:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", [path for layer, path in ALL if layer == "recipes" and path.stem != "__init__"], ids=str)

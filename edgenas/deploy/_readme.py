@@ -108,11 +108,11 @@ def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
 
 def _integers(notes: Mapping[str, object]) -> str:
     """Which products of an int8 file are integers, on which images it was fitted, and which layers stay float."""
-    told = {key: markdown(str(value)) for key, value in notes.items()}
-    words = f"{told['int8_layers']} of {told.get('int8_layers_possible', '?')} products in int8"
-    if "calibration" in told:
-        words += f", ranges by {told['calibration']}"
-    return words + (f"; stay float for what they change alone: {told['int8_left_out']}" if "int8_left_out" in told else "")
+    notes = {key: markdown(str(value)) for key, value in notes.items()}
+    words = f"{notes['int8_layers']} of {notes.get('int8_layers_possible', '?')} products in int8"
+    if "calibration" in notes:
+        words += f", ranges by {notes['calibration']}"
+    return words + (f"; stay float for what they change alone: {notes['int8_left_out']}" if "int8_left_out" in notes else "")
 
 
 def _precision(files: Sequence[ModelFile]) -> str:

@@ -28,7 +28,7 @@ DYNAMIC_BATCH = 32
 BLOCK_IMAGES = 2  # whose results are compared block by block
 
 
-class Answers(Protocol):
+class AnswerStore(Protocol):
     """Keeps what files answered, so that an interrupted export does not ask them again."""
 
     def array(self, name: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ def answers(path: Path, runtime: str, precision: Precision, batch_size: int | No
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class FileJudge:
     """Compares files with the source's logits.
 
     Attributes:
@@ -72,7 +72,7 @@ class Judge:
     threshold: float | None
     gates: Gates
     reference: str = "PyTorch fp32 on this CPU"
-    staging: Answers | None = None
+    staging: AnswerStore | None = None
     is_foreign: bool = False
     plain_graph: Callable[[str], Path | None] | None = None
     _emulated: dict[Path, Parity] = field(default_factory=dict)  # engines for several targets share one emulation

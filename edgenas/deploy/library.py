@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, ImageRows
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.plugins import get_exporter
 from edgenas.records import Parity
@@ -73,4 +73,6 @@ def judge_parity(
         ParityError: if it gives logits of another shape.
     """
     limits = gates if gates is not None else Gates()
-    return Judge(images_NCHW, labels_N, reference_NK, class_names, positive, threshold, limits, reference="the source net")(file)
+    return FileJudge(images_NCHW, labels_N, reference_NK, class_names, positive, threshold, limits, reference="the source net")(
+        file
+    )

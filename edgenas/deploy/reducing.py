@@ -14,7 +14,7 @@ import numpy as np
 
 from edgenas.deploy.contracts import ExportedFile, ImageRows
 from edgenas.deploy.judging import DYNAMIC_BATCH, EMULATION_RUNTIME, answers
-from edgenas.deploy.repairing import Found, repair
+from edgenas.deploy.repairing import RepairOutcome, repair
 from edgenas.errors import MissingBackendError
 from edgenas.graphs.blocks import blocks_of, node_macs
 from edgenas.graphs.half import emulate_half, held_reduced, too_large
@@ -124,7 +124,7 @@ def repaired(trials: Trials, *, split: str) -> Generator[RepairTrial, None, Repa
     return _told(trials, graph, repaired, first, split)
 
 
-def _told(trials: Trials, graph: onnx.ModelProto, repaired: Found, weights: str, split: str) -> Repair:
+def _told(trials: Trials, graph: onnx.ModelProto, repaired: RepairOutcome, weights: str, split: str) -> Repair:
     """What was found, with its cost."""
     kept = repaired.kept or ()
     _, plain = held_reduced(graph, precision=trials.precision)

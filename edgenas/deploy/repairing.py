@@ -41,7 +41,7 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RepairOutcome:
     """What a repair came to.
 
     Attributes:
@@ -68,7 +68,7 @@ def repair(
     *,
     needed: Sequence[str] = (),
     max_trials: int = MAX_TRIALS,
-) -> Generator[RepairTrial, None, Found]:
+) -> Generator[RepairTrial, None, RepairOutcome]:
     """Find what must stay in a higher precision: first among blocks, then among the operators of those that were found.
 
     Args:
@@ -82,9 +82,9 @@ def repair(
     """
     bench = _Bench(judge, tuple(needed), max_trials)
     if (yield from bench.passes(())):
-        return Found(bench.needed, _blocks_with(blocks, bench.needed), tuple(bench.trials))
+        return RepairOutcome(bench.needed, _blocks_with(blocks, bench.needed), tuple(bench.trials))
     if not blocks or not (yield from bench.passes(blocks)):
-        return Found(None, (), tuple(bench.trials))
+        return RepairOutcome(None, (), tuple(bench.trials))
     try:
         explaining = yield from _explained(bench, [], False, sorted(blocks, key=_cost))
         if (yield from bench.passes(explaining)):
@@ -94,7 +94,7 @@ def repair(
     except _OutOfTrialsError:
         pass
     kept = bench.smallest()
-    return Found(kept, _blocks_with(blocks, kept), tuple(bench.trials))
+    return RepairOutcome(kept, _blocks_with(blocks, kept), tuple(bench.trials))
 
 
 def _cost(part: Part) -> float:

@@ -22,7 +22,7 @@ _RANKS = {"accepted": 0, "unproven": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundArtefact:
     """An artefact folder with its manifest, and what is to be said of taking it."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
 
-def find_artefact(folder: Path, net: str | None = None) -> Found:
+def find_artefact(folder: Path, net: str | None = None) -> FoundArtefact:
     """The artefact in a folder: the folder itself, or the newest of a run's, accepted ones before those with an open gate.
 
     Args:
@@ -58,14 +58,14 @@ def find_artefact(folder: Path, net: str | None = None) -> Found:
         MissingInputError: if there is none, naming the command that makes it and what was passed over.
     """
     if (folder / MANIFEST).exists():
-        found = Found(folder, load_manifest(folder))
+        found = FoundArtefact(folder, load_manifest(folder))
         rejected = f"{folder} was rejected by its gates when it was exported; do not rely on it" if _is_rejected(found) else ""
-        return Found(folder, found.manifest, (rejected,) if rejected else ())
+        return FoundArtefact(folder, found.manifest, (rejected,) if rejected else ())
     run, passed_over = RunFolder(folder), []
-    candidates: list[tuple[int, float, Found]] = []
+    candidates: list[tuple[int, float, FoundArtefact]] = []
     for path in sorted(run.export.glob(f"*/{MANIFEST}")):
         try:
-            found = Found(path.parent, load_manifest(path.parent))
+            found = FoundArtefact(path.parent, load_manifest(path.parent))
         except ArtefactError as error:
             passed_over.append(error.message)
             continue
@@ -83,14 +83,14 @@ def find_artefact(folder: Path, net: str | None = None) -> Found:
             hint="run `edgenas export`, or name an artefact folder",
         )
     found = min(candidates, key=lambda each: each[:2])[2]
-    return Found(found.folder, found.manifest, _outdated(run, found))
+    return FoundArtefact(found.folder, found.manifest, _outdated(run, found))
 
 
-def _is_rejected(found: Found) -> bool:
+def _is_rejected(found: FoundArtefact) -> bool:
     return found.manifest.status == "rejected"
 
 
-def _outdated(run: RunFolder, found: Found) -> tuple[str, ...]:
+def _outdated(run: RunFolder, found: FoundArtefact) -> tuple[str, ...]:
     """That the run has been trained further since, where it has."""
     if found.manifest.net not in OWN or not (run.retrain / WEIGHTS).is_file():
         return ()
@@ -100,7 +100,7 @@ def _outdated(run: RunFolder, found: Found) -> tuple[str, ...]:
     return (f"{found.folder} is of earlier weights than {run.retrain} holds; `edgenas export` writes those",)
 
 
-def load_model(found: Found, *, batch_size: int = 1, spinning: bool = False) -> Loaded:
+def load_model(found: FoundArtefact, *, batch_size: int = 1, spinning: bool = False) -> Loaded:
     """The first file of an artefact that runs here: engines, then ONNX in float32, those for so many images a call before others.
 
     What an engine's emulation computes stands in for it where nothing else runs.

@@ -21,7 +21,7 @@ from edgenas.data.preprocess import Preprocess, Unforeseen
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ArtefactError, DataError
-from edgenas.predicting.artefacts import Found, find_artefact, load_model
+from edgenas.predicting.artefacts import FoundArtefact, find_artefact, load_model
 from edgenas.records import Deployed, Manifest, Prediction
 from edgenas.stats import decide, refers
 
@@ -42,7 +42,7 @@ class Predictor:
         unforeseen: how many images so far held what the net's preprocessing was not decided for, by what it was.
     """
 
-    def __init__(self, found: Found, *, batch_size: int = 1, spinning: bool = False) -> None:
+    def __init__(self, found: FoundArtefact, *, batch_size: int = 1, spinning: bool = False) -> None:
         loaded = load_model(found, batch_size=batch_size, spinning=spinning)
         manifest = found.manifest
         self.manifest: Manifest = manifest

@@ -95,10 +95,10 @@ def run(config: SearchConfig) -> Iterator[Record]:
     images = open_images(project)
     require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
-    budget = open_costing(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
-    yield from budget.notes()
+    costing = open_costing(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
+    yield from costing.notes()
     yield from idle_notes(project.settings.search)
-    question = ask(project, images, budget)
+    question = ask(project, images, costing)
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
@@ -133,10 +133,10 @@ def _surveyed(question: Question, rng: np.random.Generator) -> Generator[Note, N
     Raises:
         InfeasibleError: if nothing does, with the nearest achievable.
     """
-    budget = question.costing
-    surveyed = survey(budget.space, budget.limits, rng)
-    facts = space_facts(budget, surveyed)
-    yield Note(survey_line(budget, surveyed))
+    costing = question.costing
+    surveyed = survey(costing.space, costing.limits, rng)
+    facts = space_facts(costing, surveyed)
+    yield Note(survey_line(costing, surveyed))
     if not surveyed.feasible_A.any():
         raise nothing_found(question, surveyed, facts)
     return surveyed, facts
@@ -227,23 +227,25 @@ def _evolved(
     it continues, earlier ones.
     """
     question, earlier, hand_AG = judges.question, judges.earlier, judges.hand_AG
-    project, budget, sizes = question.project, question.costing, evolution_settings(question.project.settings.search)
+    project, costing, sizes = question.project, question.costing, evolution_settings(question.project.settings.search)
     seed = project.settings.search.seed
-    start = first_population(project.space, budget.costs, budget.limits, hand_AG, surveyed, population=sizes.population, seed=seed)
+    start = first_population(
+        project.space, costing.costs, costing.limits, hand_AG, surveyed, population=sizes.population, seed=seed
+    )
     if earlier is not None:
         sizes, start = earlier.begun(sizes, start)
     if score is not None and project.settings.search.prefilter is not None:
-        start = yield from preferred(start, project.space, budget.limits, score, sizes, rng)
+        start = yield from preferred(start, project.space, costing.limits, score, sizes, rng)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     name = project.settings.search.algorithm
     algorithm = ALGORITHMS.find(name)
     more = extra_arguments(algorithm, question.objectives, score)
     for generation in algorithm(
-        project.space, evaluate, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start, **more
+        project.space, evaluate, labels_N, costing.limits, floors, rng=rng, settings=sizes, start=start, **more
     ):
         rows_AG = np.array([candidate.genes for candidate in generation.fresh], dtype=np.int16)
-        if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
+        if len(rows_AG) and (total_violation(costing.limits, rows_AG) > 0).any():
             raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
         yield _front(question, judges.hand_designed, generation.fresh)
@@ -269,10 +271,10 @@ def _ended(judges: _Judges, candidates: Sequence[Candidate], score: KnownScore |
 
 def _front(question: Question, hand_designed: frozenset[tuple[int, ...]], fresh: Sequence[Candidate]) -> Front:
     """What was just evaluated, over the cost that limits it; over MACs where nothing does."""
-    budget = question.costing
-    limit = budget.main_limit
+    costing = question.costing
+    limit = costing.main_limit
     name, value = ("macs", None) if limit is None else (limit.name, limit.limit)
-    costs = budget.costs.macs if limit is None else limit.cost
+    costs = costing.costs.macs if limit is None else limit.cost
     seen = [each for each in fresh if each.images_M is None]  # those that a race dropped have seen other images
     genes_AG = np.array([each.genes for each in seen], dtype=np.int16)
     costs_A = costs(genes_AG) if seen else np.empty(0)

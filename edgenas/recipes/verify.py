@@ -20,7 +20,7 @@ from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.deploy.artefact import MANIFEST, load_manifest, overall, verify_files
 from edgenas.deploy.contracts import ExportedFile
-from edgenas.deploy.judging import Judge, exported_file
+from edgenas.deploy.judging import FileJudge, exported_file
 from edgenas.deploy.junit import junit
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
@@ -231,7 +231,7 @@ def _repeat_parity(
         return
     known_N, reference_NK = reference
     store = ImageStore(source, Preprocess.from_json(manifest.preprocessing))
-    judge = Judge(
+    judge = FileJudge(
         read_split(store, known_N),
         source.labels_N[known_N],
         reference_NK,
@@ -245,7 +245,7 @@ def _repeat_parity(
     yield from _judged(files, judge)
 
 
-def _judged(files: Sequence[ExportedFile], judge: Judge) -> Iterator[Check]:
+def _judged(files: Sequence[ExportedFile], judge: FileJudge) -> Iterator[Check]:
     """Parity of every file; after one that took all its time none of the others runs."""
     stopped = ""
     for file in files:

@@ -126,7 +126,8 @@ def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
     """What the columns are, what always answering one class would give, and whether the winner is above that."""
     if result.positive is not None:
         text = f"found: images of {result.positive} on confirm, by the argmax with inherited weights"
-        yield Text(f"{text}; the threshold comes later, from calibrate", style="dim")
+        yield Text(f"{text}; the final net's threshold comes later, from calibrate", style="dim")
+    yield from _floors_of(result.winner)
     if any(candidate.proof is not None for candidate in result.finalists):
         yield Text("alone, ep.: accuracy on select and confirm after so many epochs of training alone", style="dim")
     common = {name: each for name, each in (result.most_frequent or {}).items() if name != "both"}
@@ -135,6 +136,14 @@ def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
         yield Text("; ".join(given), style="dim")
     if result.doubts is not None:
         yield Text(result.doubts, style="bold yellow")
+
+
+def _floors_of(winner: CandidateRow | None) -> Iterator[Text]:
+    """What floors with a confidence have judged of the winner, which decides by a threshold of its own there."""
+    for name, row in ((winner.floors or {}) if winner is not None else {}).items():
+        how = "by the argmax" if row.threshold is None else f"from p = {row.threshold:.2g} on, as chosen on calibrate"
+        share = f"{interval(row.sensitivity)} of {row.sensitivity.n:,} on select, {how}"
+        yield Text(f"winner: {name} {share}; the lower end is held against {row.floor:g}")
 
 
 def _fidelity(fidelity: FidelityResult | None) -> Iterator[RenderableType]:

@@ -26,6 +26,7 @@ COSTS = {
     "memory_mb": "memory (MB)",
 }
 MAX_GENES = 14
+NARROW, HALF = 28, 48  # characters of a title above one of two panels, beside names of genes and beside numbers
 
 
 def analysis_plot(shown: AnalysisPicture, paths: Sequence[Path]) -> None:
@@ -101,7 +102,7 @@ def _genes(axes: Axes, facts: ImportanceFacts) -> None:
     axes.barh([row.gene for row in rows], values, xerr=spans, color="tab:blue", alpha=0.8, error_kw={"linewidth": 0.8})
     assert facts.r2 is not None
     fit = f"r2 {facts.r2.value:.2f} [{facts.r2.low:.2f}, {facts.r2.high:.2f}]"
-    axes.set_title(f"{_name(facts.metric)}, {facts.num_nets} nets\n{fit} on nets left out", fontsize=8)
+    axes.set_title(_wrapped([f"{_name(facts.metric)}, {facts.num_nets} nets", f"{fit} on nets left out"], NARROW), fontsize=8)
     axes.set_xlabel("r2 lost when the gene is shuffled", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -132,12 +133,17 @@ def _steps(axes: Axes, prices: Sequence[PriceRow], shown: AnalysisPicture) -> No
         span = [[max(0.0, gain - 100 * price.gain.low)], [max(0.0, 100 * price.gain.high - gain)]]
         axes.errorbar(middle, gain, yerr=span, color="black", linewidth=0.9, capsize=2)
     axes.axhline(0, color="black", linewidth=0.8)
-    whole = "".join(f"\nall of it: {interval(price.gain)} points" for price in prices if price.is_whole)
-    axes.set_title(f"{_name(prices[0].metric)}; grey may be nothing{whole}", fontsize=8)
+    whole = [f"all of it: {interval(price.gain)} points" for price in prices if price.is_whole]
+    axes.set_title(_wrapped([f"{_name(prices[0].metric)}; grey may be nothing", *whole], HALF), fontsize=8)
     axes.set_xlabel(COSTS.get(prices[0].cost, prices[0].cost), fontsize=8)
     axes.set_ylabel("points gained by the step", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25, axis="y")
+
+
+def _wrapped(lines: Sequence[str], width: int) -> str:
+    """Lines of a title, each broken where it is wider than that many characters: a figure makes no room for a wide one."""
+    return "\n".join(fill(line, width) for line in lines)
 
 
 def _name(metric: str) -> str:

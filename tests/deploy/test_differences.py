@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.differences import block_differences
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.plugins import get_exporter
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net
@@ -107,7 +107,9 @@ def test_a_judge_looks_into_files_whose_numbers_are_not_the_source_s(tmp_path: P
         asked.append(precision)
         return plain.path
 
-    judge = Judge(x, np.arange(40) % 3, reference_logits(net, x), CLASSES, 1, 0.3, Gates(min_p_mcnemar=0), plain_graph=plain_graph)
+    judge = FileJudge(
+        x, np.arange(40) % 3, reference_logits(net, x), CLASSES, 1, 0.3, Gates(min_p_mcnemar=0), plain_graph=plain_graph
+    )
     assert judge(plain).blocks is None
     parity = judge(half)
     found = (parity if parity.emulated is None else parity.emulated).blocks

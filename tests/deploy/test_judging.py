@@ -11,7 +11,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.layers import first_not_finite
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.plugins import get_exporter, get_runtime
@@ -56,7 +56,7 @@ def test_an_emulation_that_overflows_counts_its_images_and_names_the_layer(tmp_p
         pytest.skip("the file runs here itself")
     x = images(40)
     labels = np.arange(40) % 3
-    parity = Judge(x, labels, reference_logits(net, x), CLASSES, None, None, Gates())(file)
+    parity = FileJudge(x, labels, reference_logits(net, x), CLASSES, None, None, Gates())(file)
     assert parity.verdict == "failed"
     assert parity.emulated is not None
     count = next(gate for gate in parity.emulated.gates if gate.name == "non_finite_images")
@@ -70,7 +70,7 @@ def test_only_decisions_are_compared_where_no_logits_are_known(tmp_path: Path) -
     file = ExportedFile(write(tmp_path / "net.onnx", 2.0), "onnx", "onnxruntime-cpu", "fp32", 1)
     x = images(400)
     truth = (x.mean(axis=(1, 2, 3)) < 0).astype(np.int64)
-    parity = Judge(x, truth, truth, CLASSES, None, None, Gates())(file)
+    parity = FileJudge(x, truth, truth, CLASSES, None, None, Gates())(file)
     assert (parity.verdict, parity.equality, parity.top1_agreement) == ("passed", None, None)
-    parity = Judge(x, truth, 1 - truth, CLASSES, None, None, Gates())(file)
+    parity = FileJudge(x, truth, 1 - truth, CLASSES, None, None, Gates())(file)
     assert (parity.verdict, parity.decision.flips) == ("failed", 400)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.layers import first_not_finite
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.reducing import Trials, repaired, value_ranges
@@ -32,12 +32,12 @@ GUILTY: dict[Fault, set[str]] = {
 FAULTS = tuple(GUILTY)
 
 
-def judge_of(model: onnx.ModelProto, images: NDArray[np.float32] = IMAGES) -> Judge:
+def judge_of(model: onnx.ModelProto, images: NDArray[np.float32] = IMAGES) -> FileJudge:
     """Held against the float32 net, whose decisions are the labels."""
     reference = run(model, images)
     assert np.isfinite(reference).all()
     names = [str(i) for i in range(CLASSES)]
-    return Judge(images, reference.argmax(axis=1), reference, names, None, None, Gates())
+    return FileJudge(images, reference.argmax(axis=1), reference, names, None, None, Gates())
 
 
 def judged(model: onnx.ModelProto, graph: onnx.ModelProto, folder: Path, images: NDArray[np.float32] = IMAGES) -> tuple[str, str]:
@@ -47,7 +47,7 @@ def judged(model: onnx.ModelProto, graph: onnx.ModelProto, folder: Path, images:
     return parity.verdict, parity.reason
 
 
-def repair(model: onnx.ModelProto, folder: Path, judge: Judge | None = None) -> tuple[list[RepairTrial], Repair]:
+def repair(model: onnx.ModelProto, folder: Path, judge: FileJudge | None = None) -> tuple[list[RepairTrial], Repair]:
     judge = judge_of(model) if judge is None else judge
     trials, work = [], repaired(Trials(model, "fp16", IMAGES, judge, folder), split="calibrate")
     while True:
@@ -181,7 +181,7 @@ def test_what_fails_in_float32_as_well_is_not_repaired(tmp_path: Path) -> None:
     """A floor that the source itself misses: two attempts are enough to say so."""
     model = net()
     judge = judge_of(model)
-    harsh = Judge(IMAGES, (judge.labels_N + 1) % CLASSES, judge.reference_NK, judge.class_names, None, None, Gates())
+    harsh = FileJudge(IMAGES, (judge.labels_N + 1) % CLASSES, judge.reference_NK, judge.class_names, None, None, Gates())
     trials, found = repair(model, tmp_path, harsh)
     assert (found.verdict, found.kept, len(trials)) == ("impossible", (), 2)
     assert "nothing that stays fp32 repairs it" in found.words

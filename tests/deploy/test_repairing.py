@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenas.deploy.repairing import Found, repair
+from edgenas.deploy.repairing import RepairOutcome, repair
 from edgenas.graphs.blocks import GraphPart
 from edgenas.records import RepairTrial
 
@@ -32,7 +32,9 @@ def judge_of(needed: set[str]) -> Callable[[tuple[str, ...]], str]:
     return judge
 
 
-def run(judge: Callable[[tuple[str, ...]], str], parts: Sequence[GraphPart], **options: object) -> tuple[list[RepairTrial], Found]:
+def run(
+    judge: Callable[[tuple[str, ...]], str], parts: Sequence[GraphPart], **options: object
+) -> tuple[list[RepairTrial], RepairOutcome]:
     trials = []
     work = repair(judge, parts, **options)  # type: ignore[arg-type]
     while True:

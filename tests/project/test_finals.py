@@ -105,6 +105,11 @@ def test_between_ways_of_one_net_accuracy_decides(folder: Path) -> None:
     assert list(final_words(tries[1], tries)) == []
 
 
+def test_of_equally_accurate_ways_fresh_weights_are_kept(folder: Path) -> None:
+    tries = tries_of(folder, (0, INHERITED, 86, -0.1), (0, FRESH, 86, -0.4), (1, INHERITED, 86, -0.2))
+    assert best_of(tries) is tries[1]
+
+
 def test_a_net_that_misses_a_floor_is_not_kept_for_its_likelihood(folder: Path) -> None:
     first, second = tries_of(folder, (0, FRESH, 80, -0.5), (1, FRESH, 89, -0.1))
     assert best_of([first, replace(second, low_floors=("sensitivity[8]",))]) is first

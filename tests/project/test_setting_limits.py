@@ -176,6 +176,14 @@ def test_other_spaces_are_looked_at_without_latency_where_they_have_no_table(tmp
         "other_spaces"
     ]
     assert all(other["not_looked_at"] == ["latency_ms"] for other in value["result"]["other_spaces"])
+    code, value, _ = edgenas_in(folder, "plan", "--latency-ms", "1e-6")
+    assert (code, value["result"]["other_spaces"]) == (3, [])
+    assert value["error"]["hint"].endswith(
+        "; no other shipped space is known to meet these limits either, but latency is known of those with a table alone: "
+        "`edgenas plan --spaces` tries all of them on this device"
+    )
+    code, value, _ = edgenas_in(folder, "plan", "--max-memory-mb", "1e-6")
+    assert value["error"]["hint"].endswith("; no other shipped space is known to meet these limits either")
 
 
 def test_a_throughput_is_a_limit_on_the_latency_of_a_call(tmp_path: Path) -> None:

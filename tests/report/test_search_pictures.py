@@ -15,7 +15,9 @@ from rich.console import Console
 
 from edgenas.project.searching.analysis import Evaluated, analyse
 from edgenas.records import AnalysisPicture, SearchResult
+from edgenas.report.figures import new_figure
 from edgenas.report.plots import draw
+from edgenas.report.search_pictures import PARTS
 from edgenas.report.terminal import Screen
 from edgenas.runs import Outcome, Picture
 from tests.project.test_search_analysis import nets
@@ -42,6 +44,7 @@ TEXTS = {
 }
 
 
+LONG = "sensitivity[viral-pneumonia-of-children]"
 WITHOUT_FLOOR = [("importance", False), ("prices", False)]
 WITH_FLOOR = [(part, True) for part in ("hypervolume", "top")]
 AGAIN = [pytest.param(part, True, marks=pytest.mark.slow) for part in ("importance", "prices")]
@@ -69,6 +72,28 @@ def test_a_reference_point_is_written_in_its_units(tmp_path: Path) -> None:
     draw(Picture(replace(found, analysis=replace(found.analysis, hypervolume=facts)), (tmp_path / "picture.svg",)))
     text = (tmp_path / "picture.svg").read_text(encoding="utf-8")
     assert "reference point: accuracy 50.0 %, 4.5 ms, 3 M multiply-accumulates, 9 depth" in text
+
+
+@pytest.mark.parametrize("part", ["importance", "prices"])
+def test_no_title_above_one_of_two_panels_is_cut_off(part: str) -> None:
+    found = shown(part)
+    name = {"top1": "top1"}
+    importance = [
+        replace(
+            each,
+            metric=name.get(each.metric, LONG),
+            rows=tuple(replace(row, gene=f"stages[3].blocks[{place}].expansion") for place, row in enumerate(each.rows)),
+        )
+        for each in found.analysis.importance
+    ]
+    prices = [replace(price, metric=name.get(price.metric, LONG)) for price in found.analysis.prices]
+    figure = new_figure(7.2, 4.5)
+    PARTS[part](figure, replace(found, analysis=replace(found.analysis, importance=tuple(importance), prices=tuple(prices))))
+    figure.draw_without_rendering()
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        title = axes.title.get_window_extent()
+        assert figure.bbox.x0 <= title.x0 < title.x1 <= figure.bbox.x1, axes.get_title()
 
 
 def test_a_terminal_shows_prices_and_genes_or_that_the_images_are_too_few() -> None:

@@ -1098,6 +1098,17 @@ def test_every_device_of_a_search_is_shown() -> None:
     assert "latency_ms[jetson]" in text
 
 
+def test_a_floor_with_a_confidence_says_what_it_has_judged_of_the_winner() -> None:
+    share = {"value": 1.0, "low": 0.95248, "high": 1.0, "n": 77}
+    row = {"floor": 0.9, "confidence": 0.95, "threshold": 0.05385, "sensitivity": share}
+    result = found_nets()
+    result["winner"] = result["winner"] | {"floors": {"sensitivity[a]": row, "sensitivity[b]": row | {"threshold": None}}}
+    text = " ".join(drawn("search", Outcome(SearchResult.from_json(result)), 200).split())
+    found = "100.0 [95.2, 100.0] of 77 on select"
+    assert f"winner: sensitivity[a] {found}, from p = 0.054 on, as chosen on calibrate; the lower end is held against 0.9" in text
+    assert f"winner: sensitivity[b] {found}, by the argmax; the lower end is held against 0.9" in text
+
+
 def test_bounds_of_few_sessions_say_what_they_take_from_elsewhere() -> None:
     several = BOUND | {
         "num_sessions": 2,

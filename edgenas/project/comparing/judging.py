@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.data.images import decode
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.parity import Gates, probabilities
 from edgenas.errors import ExportError
 from edgenas.latency import Memory
@@ -109,7 +109,7 @@ def _answers(
     metrics = metrics_of(logits_NK, labels_N, images, threshold, choice)
     parity = Parity("not_run", FILE)
     if isinstance(each.source, nn.Module):
-        judge = Judge(images_NCHW, labels_N, logits_NK, images.class_names, images.positive, threshold, gates)
+        judge = FileJudge(images_NCHW, labels_N, logits_NK, images.class_names, images.positive, threshold, gates)
         parity = yield from _parity(files, each, each.source, judge)
     decided_N = decide(p_NK, images.positive, threshold)
     is_positive_N = labels_N == images.positive if images.positive is not None else np.zeros(len(labels_N), dtype=np.bool_)
@@ -164,7 +164,7 @@ def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_]
     return wilson(int((others_N == positive).sum()), len(others_N))
 
 
-def _parity(files: NetFiles, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
+def _parity(files: NetFiles, each: Contender, net: nn.Module, judge: FileJudge) -> Generator[Record, None, Parity]:
     """Compare the ONNX file for one image a call with the net as it was trained."""
     try:
         file = yield from files.of(each, net)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from edgenas.deploy.contracts import Exporter, ExportSpec, GraphExporter
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.reducing import Trials, repaired, value_ranges
 from edgenas.graphs.precisions import Reduced
 from edgenas.project.exporting.source import Source
@@ -82,7 +82,7 @@ def _repair(source: Source, model: onnx.ModelProto, precision: Reduced, staging:
     images_NCHW, labels_N = images.arrays(SPLIT)
     reference_NK = staging.array(f"source-{SPLIT}", partial(logits, final.net, images_NCHW))
     sides = (images_NCHW, labels_N, reference_NK)
-    judge = Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+    judge = FileJudge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
     folder = staging.folder / "half"
     folder.mkdir(exist_ok=True)
     done: list[Repair] = []

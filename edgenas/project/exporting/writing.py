@@ -12,7 +12,7 @@ from edgenas import __version__
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Artefact, write_artefact
 from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
-from edgenas.deploy.judging import Judge
+from edgenas.deploy.judging import FileJudge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
 from edgenas.deploy.parity import Gates
@@ -148,11 +148,11 @@ def judge_all(
     return judged
 
 
-def judge_of(source: Source, staging: Staging | None = None) -> Judge:
+def judge_of(source: Source, staging: Staging | None = None) -> FileJudge:
     """What compares a file with the source."""
     images, final = source.images, source.final
     sides = (source.images_NCHW, source.labels_N, source.answered())
-    judge = Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+    judge = FileJudge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
     return judge if staging is None else replace(judge, plain_graph=partial(_plain_graph, source, staging))
 
 

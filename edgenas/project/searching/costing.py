@@ -349,15 +349,18 @@ def infeasible(
     return InfeasibleError(
         f"no architecture of {costing.space.name} {meets} {', '.join(str(limit) for limit in costing.limits)}",
         problems=problems,
-        hint=f"{why}loosen the limit, or take another space{_spaces(others)}",
+        hint=f"{why}loosen the limit, or take another space{_spaces(others, costing)}",
         result=result.as_json(),
     )
 
 
-def _spaces(others: Sequence[OtherSpace]) -> str:
+def _spaces(others: Sequence[OtherSpace], costing: Costing) -> str:
     """Other spaces in words, those first in which every limit was looked at."""
     if not others:
-        return "; no other shipped space is known to meet these limits either"
+        devices = {device.name for device in costing.devices}
+        is_timed = any(limit.name.removesuffix(AT_LEAST) in devices for limit in costing.limits)
+        tables = ", but latency is known of those with a table alone: `edgenas plan --spaces` tries all of them on this device"
+        return f"; no other shipped space is known to meet these limits either{tables if is_timed else ''}"
     groups: dict[tuple[str, ...], list[str]] = {}
     for other in sorted(others, key=lambda each: len(each.not_looked_at)):  # stable
         groups.setdefault(other.not_looked_at, []).append(other.space)
