@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ExportError, GateError
@@ -65,7 +65,7 @@ def _last(graph: onnx.ModelProto, scheme: quantizing.Scheme) -> tuple[str, ...]:
     return () if scheme.logits else tuple(node.name for node in graph.graph.node if outputs.intersection(node.output))
 
 
-def calibration_of(spec: ExportSpec) -> Calibration:
+def calibration_of(spec: ExportSpec) -> CalibrationImages:
     """What int8 is fitted on.
 
     Raises:
@@ -74,12 +74,14 @@ def calibration_of(spec: ExportSpec) -> Calibration:
     given = spec.calibration
     if given is None:
         raise ExportError("int8 is calibrated on images of calibrate; none were given", hint="pass ExportSpec.calibration")
-    calibration = given if isinstance(given, Calibration) else Calibration(np.asarray(given[0 : len(given)], dtype=np.float32))
+    calibration = (
+        given if isinstance(given, CalibrationImages) else CalibrationImages(np.asarray(given[0 : len(given)], dtype=np.float32))
+    )
     calibration.require()
     return calibration
 
 
-def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], calibration: Calibration) -> Effect:
+def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], calibration: CalibrationImages) -> Effect:
     """What changed between two answers to the calibration images; an answer that is not finite is as wrong as can be."""
     num = len(before_NK)
     if not np.isfinite(after_NK).all():
@@ -94,7 +96,7 @@ def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], c
     return Effect(missed, int((before_N != after_N).sum()), error, num)
 
 
-def require_plan(plan: QuantisationPlan, calibration: Calibration) -> None:
+def require_plan(plan: QuantisationPlan, calibration: CalibrationImages) -> None:
     """Raise `GateError` if nothing that can be quantised leaves decisions as they are."""
     if plan.holds:
         return
@@ -105,7 +107,7 @@ def require_plan(plan: QuantisationPlan, calibration: Calibration) -> None:
     )
 
 
-def notes_of(plan: QuantisationPlan, num_layers: int, calibration: Calibration, scheme: str) -> dict[str, str | int | float]:
+def notes_of(plan: QuantisationPlan, num_layers: int, calibration: CalibrationImages, scheme: str) -> dict[str, str | int | float]:
     """What the manifest says of a quantised file."""
     notes: dict[str, str | int | float] = {
         "int8_layers": len(plan.nodes),
@@ -122,7 +124,7 @@ def notes_of(plan: QuantisationPlan, num_layers: int, calibration: Calibration, 
     return notes
 
 
-def _logits(graph: onnx.ModelProto, calibration: Calibration) -> NDArray[np.float32]:
+def _logits(graph: onnx.ModelProto, calibration: CalibrationImages) -> NDArray[np.float32]:
     """Answers of ONNX Runtime, image by image."""
     import onnxruntime
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
 from edgenas.graphs import leaving
@@ -43,7 +43,7 @@ class Int8Program:
     """
 
     module: GraphModule
-    _calibration: Calibration
+    _calibration: CalibrationImages
     _num_layers: int
     _plan: QuantisationPlan
     _before_NK: NDArray[np.float32] = field(repr=False)
@@ -76,7 +76,7 @@ class Quantiser:
         kept: starts of layers' names, and types of operators as in ONNX, that stay float32 in any case.
     """
 
-    calibration: Calibration
+    calibration: CalibrationImages
     kept: tuple[str, ...]
     _prepare: Callable[[GraphModule, Any], GraphModule]
     _convert: Callable[[GraphModule], GraphModule]
@@ -249,7 +249,7 @@ def _asked(module: GraphModule) -> Ask:
     return ask
 
 
-def _answers(ask: Ask, calibration: Calibration, size: int) -> NDArray[np.float32]:
+def _answers(ask: Ask, calibration: CalibrationImages, size: int) -> NDArray[np.float32]:
     """Logits of all images, ``size`` at once."""
     parts = []
     for start in range(0, len(calibration), size):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
 from edgenas.graphs.leaving import Effect
@@ -68,7 +68,7 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
 
 
 def _notes(
-    nncf: ModuleType, calibration: Calibration, first: Effect, effect: Effect, possible: list[str], left: list[str]
+    nncf: ModuleType, calibration: CalibrationImages, first: Effect, effect: Effect, possible: list[str], left: list[str]
 ) -> dict[str, str | int | float]:
     notes: dict[str, str | int | float] = {
         "int8_layers": len(left),
@@ -90,7 +90,7 @@ def _controlled(
     model: Any,
     before_NK: NDArray[np.float32],
     images: list[NDArray[np.float32]],
-    calibration: Calibration,
+    calibration: CalibrationImages,
     options: dict[str, Any],
 ) -> Any:
     """Quantised with layers put back until enough images keep their decision; a new miss counts as three."""
@@ -118,14 +118,14 @@ def _controlled(
         )
 
 
-def _score(before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], calibration: Calibration) -> float:
+def _score(before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], calibration: CalibrationImages) -> float:
     """1 for an image that is decided as before, 0 for one that is not, -2 for a new miss."""
     effect = effect_of(before_NK, after_NK, calibration)
     misses = effect.new_misses if calibration.positive is not None else 0
     return 1.0 - effect.changed - 2 * misses if np.isfinite(effect.error) else -2.0
 
 
-def _options(nncf: ModuleType, calibration: Calibration, kept: tuple[str, ...]) -> dict[str, Any]:
+def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...]) -> dict[str, Any]:
     parameters = nncf.quantization.range_estimator
     if calibration.method == "entropy":
         raise UsageError("NNCF takes ranges by minmax or percentile, not by entropy", hint="--set export.calibration=percentile")

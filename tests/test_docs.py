@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import edgenas
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -49,3 +51,16 @@ def test_every_page_is_reached_from_the_readme_or_has_its_place_in_the_site() ->
 
 def test_the_readme_can_be_read_in_ten_minutes() -> None:
     assert len(PAGES[0].read_text(encoding="utf-8").split()) < 1300
+
+
+def test_the_reference_names_only_what_is_offered() -> None:
+    intro = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").split("\n## ")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", intro)) <= set(edgenas.__all__)
+
+
+def test_every_layer_has_its_row_in_the_guide() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    elsewhere = {"exporters", "latency_tables"}  # links of a checkout that is not installed
+    there = {path.stem for path in (ROOT / "edgenas").iterdir() if path.suffix in ("", ".py") and not path.name.startswith("_")}
+    assert there - elsewhere == named

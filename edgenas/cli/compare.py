@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import OneOf, compact, device_option, project_options, quick_option, quickly
+from edgenas.cli.options import NearestChoice, compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
@@ -18,7 +18,7 @@ from edgenas.cli.options import OneOf, compact, device_option, project_options, 
     metavar="RIVALS",
     help="auto, hand, cnn, timm:NAME[@SIDE[/STRIDE]][=FILE], a run folder, onnx:FILE; several apart by commas.",
 )
-@click.option("--equal", type=OneOf(["epochs", "time"]), help="What rivals get as much of.  [default: epochs]")
+@click.option("--equal", type=NearestChoice(["epochs", "time"]), help="What rivals get as much of.  [default: epochs]")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes after which none is trained.")
 @click.option("--workers", type=click.IntRange(1, 4096), help="Processes that train rivals, by Ray.  [default: this one alone]")
 @click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that trains rivals, e.g. HOST:6379 or auto.")

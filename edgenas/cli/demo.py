@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import OneOf, project_options
+from edgenas.cli.options import NearestChoice, project_options
 
 
 @click.command()
 @click.option("--latency-ms", type=click.FloatRange(min=0, min_open=True), help="Default: 1.6 times the quickest hand-made net.")
 @click.option(
     "--data",
-    type=OneOf(["fashion-mnist", "dim-digits"]),
+    type=NearestChoice(["fashion-mnist", "dim-digits"]),
     help="Default: Fashion-MNIST where Debian's package dataset-fashion-mnist has put it, else real digits in dim light.",
 )
 @click.option("--quick", is_flag=True, help="A few steps of everything: shows the path, not the quality.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgenas.cli.options import OneOf
+from edgenas.cli.options import NearestChoice
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -41,7 +41,7 @@ class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the new
         """
         text = str(value)
         if "://" not in text and self.here:
-            here: str = OneOf(self.here).convert(text, param, ctx)
+            here: str = NearestChoice(self.here).convert(text, param, ctx)
             return here
         from edgenas.remote import Address
 

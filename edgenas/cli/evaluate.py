@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import OneOf, device_option, project_options
+from edgenas.cli.options import NearestChoice, device_option, project_options
 
 
 @click.command()
 @click.option(
     "--split",
-    type=OneOf(["select", "confirm", "calibrate", "test"]),
+    type=NearestChoice(["select", "confirm", "calibrate", "test"]),
     default="confirm",
     show_default=True,
     help="Which images.",

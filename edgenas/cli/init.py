@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgenas.cli.completion import complete_classes, complete_recipes, complete_sources, complete_spaces
-from edgenas.cli.options import OneOf, compact, map_label_option, parse_latency, parse_renames, project_options
+from edgenas.cli.options import NearestChoice, compact, map_label_option, parse_latency, parse_renames, project_options
 
 SOURCES = (
     "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE[?path=COLUMN&label=COLUMN], covidx:DIR, "
@@ -37,7 +37,7 @@ SOURCES = (
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out images that cannot be decoded.")
 @click.option(
     "--drop-overlap",
-    type=OneOf(["train", "val"]),
+    type=NearestChoice(["train", "val"]),
     multiple=True,
     help="Published part that gives way where parts share files, pictures or patients; repeatable.",
 )

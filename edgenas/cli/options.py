@@ -16,7 +16,7 @@ from edgenas.errors import UsageError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class OneOf(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
+class NearestChoice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
     """A choice that answers what it does not know with the nearest spelling."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -63,7 +63,7 @@ def output_options(function: Function) -> Function:
 
 def device_option(function: Function) -> Function:
     """``--device``."""
-    return click.option("--device", type=OneOf(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
+    return click.option("--device", type=NearestChoice(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
 
 
 def quick_option(function: Function) -> Function:
@@ -187,7 +187,7 @@ _LIMIT_OPTIONS = (
         "--limit", multiple=True, metavar="LIMIT", help="Any limit, e.g. 'params>=1M', 'latency_ms[NAME]<=5'; repeatable."
     ),
     click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
-    click.option("--latency-quantile", type=OneOf(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
+    click.option("--latency-quantile", type=NearestChoice(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
     click.option(
         "--confidence",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),

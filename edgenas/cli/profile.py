@@ -10,7 +10,7 @@ import click
 
 from edgenas.cli.completion import complete_runtimes, complete_tables
 from edgenas.cli.devices import AnyDevice
-from edgenas.cli.options import OneOf, compact, project_options, quick_option, quickly
+from edgenas.cli.options import NearestChoice, compact, project_options, quick_option, quickly
 
 if TYPE_CHECKING:
     from edgenas.remote import Address
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--runtime", metavar="NAME", shell_complete=complete_runtimes, help="Default: ONNX Runtime on a CPU; the best present on a GPU."
 )
-@click.option("--precision", type=OneOf(["fp32", "fp16", "bf16", "int8"]), help="Of the computation.")
+@click.option("--precision", type=NearestChoice(["fp32", "fp16", "bf16", "int8"]), help="Of the computation.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes that timing may take.")

@@ -11,7 +11,7 @@ import click
 from edgenas.cli.completion import complete_classes, complete_formats, complete_sources, complete_spaces
 from edgenas.cli.options import (
     LimitFlags,
-    OneOf,
+    NearestChoice,
     compact,
     device_option,
     floor_option,
@@ -46,7 +46,7 @@ from edgenas.cli.options import (
 )
 @click.option(
     "--until",
-    type=OneOf(["init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report"]),
+    type=NearestChoice(["init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report"]),
     default="report",
     show_default=True,
     help="The last stage.",

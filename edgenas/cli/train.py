@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgenas.cli.completion import complete_recipes
-from edgenas.cli.options import OneOf, compact, device_option, project_options, quick_option, quickly
+from edgenas.cli.options import NearestChoice, compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
@@ -19,7 +19,7 @@ from edgenas.cli.options import OneOf, compact, device_option, project_options, 
     shell_complete=complete_recipes,
     help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.",
 )
-@click.option("--only", type=OneOf(["teacher", "supernet"]), help="Train just this one.")
+@click.option("--only", type=NearestChoice(["teacher", "supernet"]), help="Train just this one.")
 @click.option(
     "--teacher",
     multiple=True,

@@ -19,7 +19,7 @@ MIN_IMAGES = 8  # fewer say nothing of a range
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationImages:
     """Images of *calibrate* with what they are, and what decides; images of shape (N, C, H, W) to whoever asks for rows.
 
     Attributes:
@@ -57,7 +57,7 @@ class Calibration:
             "max_new_misses": self.max_new_misses,
         }
 
-    def only(self, row: int) -> Calibration:
+    def only(self, row: int) -> CalibrationImages:
         """The same of one image."""
         labels_N = None if self.labels_N is None else self.labels_N[row : row + 1]
         return replace(self, images_NCHW=self.images_NCHW[row : row + 1], labels_N=labels_N)

@@ -75,14 +75,14 @@ def run(config: ServeConfig) -> Iterator[Record]:
     require_packages()
     from edgenas.serving.app import build_app
     from edgenas.serving.desk import Desk
-    from edgenas.serving.metrics import Metrics
+    from edgenas.serving.metrics import ServingMetrics
     from edgenas.serving.running import Running, address_of, bind
 
     with bind(config.host, config.port) as bound:
         predictor = Predictor.open(config.folder, net=config.net)
         for warning in predictor.warnings:
             yield Note(warning, is_warning=True)
-        metrics = Metrics(predictor.deployed, predictor.manifest.classes, __version__)
+        metrics = ServingMetrics(predictor.deployed, predictor.manifest.classes, __version__)
         desk, address = Desk(predictor, metrics, config.limits()), address_of(config.host, bound)
         try:
             desk.warm_up()

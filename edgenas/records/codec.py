@@ -42,7 +42,8 @@ class AsRead:
 
     def arranged(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a record as the object had them; what it had no key for comes last, unless it is None."""
-        stood = {key: values.get(key, self.others.get(key)) for key in self.keys}
+        others = _copied(self.others)
+        stood = {key: values.get(key, others.get(key)) for key in self.keys}
         return stood | {key: value for key, value in values.items() if key not in stood and value is not None}
 
 
@@ -170,14 +171,21 @@ def _record(cls: type, value: Any, where: str, problems: list[str]) -> Any:
 
 def _as_read(cls: type, value: Mapping[str, Any]) -> AsRead:
     known = {key.json_name for key in _keys(cast(Any, cls))}
-    return AsRead(tuple(value), {name: item for name, item in value.items() if name not in known})
+    return AsRead(tuple(value), {name: _copied(item) for name, item in value.items() if name not in known})
+
+
+def _copied(value: Any) -> Any:
+    """A JSON value whose objects and lists nobody else holds."""
+    if isinstance(value, Mapping):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _read(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
     """A value of an annotated kind; what is wrong is added to ``problems``."""
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any:
-        return value
+        return _copied(value)
     if origin in (Union, UnionType):
         return _either(args, value, where, problems)
     if origin is tuple:

@@ -16,7 +16,7 @@ from edgenas.errors import EdgeNASError
 from edgenas.predicting.predictor import Predictor
 from edgenas.records import Prediction
 from edgenas.runs.place import threads_here
-from edgenas.serving.metrics import Metrics
+from edgenas.serving.metrics import ServingMetrics
 from edgenas.serving.uploads import Limits, RefusedError, Upload, decoded
 
 BUSY = "too many requests are waiting; try again in a second"
@@ -39,7 +39,7 @@ class Desk:
         is_open: whether requests are taken; False while the server is being stopped, or before the model has answered once.
     """
 
-    def __init__(self, predictor: Predictor, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor, metrics: ServingMetrics, limits: Limits) -> None:
         self.predictor, self.metrics, self.limits = predictor, metrics, limits
         self.is_open = False
         self._inside = 0

@@ -23,7 +23,7 @@ CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, of when it began
 
 
-class Metrics:
+class ServingMetrics:
     """Counters of one server; they grow while it runs.
 
     Attributes:

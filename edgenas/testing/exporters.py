@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
 from edgenas.errors import ArtefactError, EdgeNASError, ExportError, MissingBackendError, UsageError
@@ -98,7 +98,7 @@ class ExporterConformance:
 
     def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
         """What the tests ask for."""
-        calibration = Calibration(images(32, seed=1), max_changed=0.2) if precision == "int8" else None
+        calibration = CalibrationImages(images(32, seed=1), max_changed=0.2) if precision == "int8" else None
         return ExportSpec(INPUT_SHAPE, batch_size, precision, targets=self.targets, calibration=calibration)
 
     def test_is_registered_under_its_name(self, exporter: Exporter) -> None:
@@ -189,7 +189,7 @@ class RuntimeConformance:
 
     def quantized(self, folder: Path) -> Path:
         """The tiny net in int8: nothing makes it of a float32 file without images."""
-        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CalibrationImages(images(32, seed=1), max_changed=0.2))
         return get_exporter(self.int8_format).export(tiny_net(), spec, folder)[0].path
 
     def test_refuses_int8_of_what_was_not_calibrated(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:

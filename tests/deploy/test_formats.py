@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edgenas.deploy.artefact import load_manifest, verify, write_artefact
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.plugins import get_exporter
@@ -39,7 +39,7 @@ def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exporte
 
     def written(name: str) -> ExportedFile:
         format_name, _, precision = name.partition(" ")
-        calibration = Calibration(images(32, seed=1), max_changed=0.2) if precision else None
+        calibration = CalibrationImages(images(32, seed=1), max_changed=0.2) if precision else None
         spec = ExportSpec(INPUT_SHAPE, precision="int8" if precision else "fp32", metadata=texts, calibration=calibration)
         return get_exporter(format_name).export(tiny_net(), spec, folder)[0]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_exporter
 from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
@@ -34,5 +34,5 @@ def tiny_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_int8(tmp_path_factory: pytest.TempPathFactory) -> ExportedFile:
     """The tiny net as an ExecuTorch file in int8, whole: nothing stays float32 but what is no layer."""
-    spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+    spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CalibrationImages(images(32, seed=1), max_changed=0.2))
     return get_exporter("executorch").export(tiny_net(), spec, tmp_path_factory.mktemp("int8"))[0]

@@ -18,12 +18,12 @@ from edgenas.exporters._pte_shares import shares_of_pte
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from torch import nn
 
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.errors import ArtefactError, ExportError, GateError, MissingBackendError, PrecisionError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net
 
-CALIBRATION = Calibration(images(32, seed=1), max_changed=0.2)
+CALIBRATION = CalibrationImages(images(32, seed=1), max_changed=0.2)
 SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
 LAYERS = {
     "patches/Conv": "conv2d",
@@ -100,13 +100,13 @@ def test_layers_are_called_as_in_onnx() -> None:
     ("calibration", "says"),
     [
         (None, "none were given"),
-        (Calibration(images(0)), "which has 0"),
-        (Calibration(np.full((9, *INPUT_SHAPE), np.nan)), "9 of 9"),
+        (CalibrationImages(images(0)), "which has 0"),
+        (CalibrationImages(np.full((9, *INPUT_SHAPE), np.nan)), "9 of 9"),
     ],
     ids=["none", "empty", "nan"],
 )
 def test_images_that_say_nothing_are_refused_before_the_net_is_traced(
-    tmp_path: Path, calibration: Calibration | None, says: str
+    tmp_path: Path, calibration: CalibrationImages | None, says: str
 ) -> None:
     with pytest.raises(ExportError, match=says):
         ExecuTorchExporter().export(nn.Identity(), replace(SPEC, calibration=calibration), tmp_path)
@@ -144,7 +144,7 @@ def test_a_net_without_layers_has_nothing_to_quantise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["minmax", "percentile"])
 def test_a_layer_that_loses_decisions_stays_float_and_is_named(method: str, tmp_path: Path) -> None:
     net = outlier_net()
-    calibration = Calibration(images(48, seed=1), max_changed=0.05, method=method)  # type: ignore[arg-type]
+    calibration = CalibrationImages(images(48, seed=1), max_changed=0.05, method=method)  # type: ignore[arg-type]
     (file,) = ExecuTorchExporter().export(net, replace(SPEC, calibration=calibration), tmp_path)
     assert file.notes["calibration"] == f"{method} over 48 images of calibrate"
     assert int(file.notes["int8_layers"]) < int(file.notes["int8_layers_possible"])
@@ -172,5 +172,5 @@ def test_a_net_that_int8_destroys_is_refused_by_the_gate(tmp_path: Path) -> None
     with torch.no_grad():
         net[0].weight[:, 0, 0, 0] = 0  # type: ignore[index, union-attr, operator]
     with pytest.raises(GateError, match="int8 changes decisions on calibrate however many layers stay float"):
-        ExecuTorchExporter().export(net, replace(SPEC, calibration=Calibration(x_NCHW)), tmp_path)
+        ExecuTorchExporter().export(net, replace(SPEC, calibration=CalibrationImages(x_NCHW)), tmp_path)
     assert list(tmp_path.iterdir()) == []

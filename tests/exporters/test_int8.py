@@ -17,12 +17,12 @@ from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from torch import nn
 
-from edgenas.deploy.calibrating import Calibration, chosen_rows
+from edgenas.deploy.calibrating import CalibrationImages, chosen_rows
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
-CALIBRATION = Calibration(images(48, seed=1), max_changed=0.05)
+CALIBRATION = CalibrationImages(images(48, seed=1), max_changed=0.05)
 NUM = 7  # products of the tiny net
 SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
 
@@ -86,7 +86,7 @@ def test_a_net_that_int8_destroys_is_refused_by_the_gate(tmp_path: Path) -> None
     with torch.no_grad():
         net.head.weight[:, 0] = 0
     with pytest.raises(GateError, match="int8 changes decisions on calibrate however many layers stay float") as caught:
-        OnnxExporter().export(net, replace(SPEC, calibration=Calibration(x_NCHW)), tmp_path)
+        OnnxExporter().export(net, replace(SPEC, calibration=CalibrationImages(x_NCHW)), tmp_path)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -107,14 +107,17 @@ def test_layers_that_are_named_stay_float(tmp_path: Path) -> None:
     ("calibration", "says"),
     [
         (None, "none were given"),
-        (Calibration(images(0)), "calibrate, which has 0; it takes 8 or more"),
-        (Calibration(images(3)), "which has 3"),
-        (Calibration(np.full((9, *INPUT_SHAPE), np.nan, dtype=np.float32)), "9 of 9 images of calibrate hold what is not a number"),
+        (CalibrationImages(images(0)), "calibrate, which has 0; it takes 8 or more"),
+        (CalibrationImages(images(3)), "which has 3"),
+        (
+            CalibrationImages(np.full((9, *INPUT_SHAPE), np.nan, dtype=np.float32)),
+            "9 of 9 images of calibrate hold what is not a number",
+        ),
     ],
     ids=["none", "empty", "few", "nan"],
 )
 def test_images_that_say_nothing_are_refused_before_anything_is_written(
-    tmp_path: Path, calibration: Calibration | None, says: str
+    tmp_path: Path, calibration: CalibrationImages | None, says: str
 ) -> None:
     with pytest.raises(ExportError, match=says):
         OnnxExporter().export(tiny_net(), replace(SPEC, calibration=calibration), tmp_path)
@@ -188,7 +191,7 @@ def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:
 def test_misses_are_of_the_class_that_must_not_be_missed() -> None:
     before_NK = np.array([[0.0, 4.0], [0.0, 4.0], [4.0, 0.0], [4.0, 0.0]])
     after_NK = np.array([[0.0, 4.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
-    calibration = Calibration(images(4), np.array([1, 1, 0, 0]), positive=1, threshold=0.5)
+    calibration = CalibrationImages(images(4), np.array([1, 1, 0, 0]), positive=1, threshold=0.5)
     effect = effect_of(before_NK, after_NK, calibration)
     assert (effect.new_misses, effect.changed, effect.num) == (1, 2, 4)
     assert effect.error == pytest.approx(0.5 * (1 / (1 + np.exp(-4)) - 1 / (1 + np.exp(4))))
