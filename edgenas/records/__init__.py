@@ -209,6 +209,7 @@ from edgenas.records.search import (
     TableFacts,
 )
 from edgenas.records.search_analysis import (
+    FrontAxis,
     FrontFacts,
     HypervolumeFacts,
     HypervolumeRow,
@@ -369,6 +370,7 @@ __all__ = [
     "FittedNet",
     "FittingNets",
     "FloorRow",
+    "FrontAxis",
     "FrontFacts",
     "Gallery",
     "Gate",

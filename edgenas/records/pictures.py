@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.compare import CompareResult
 from edgenas.records.fidelity import FidelityReport
-from edgenas.records.search_analysis import SearchAnalysis
+from edgenas.records.search_analysis import FrontAxis, SearchAnalysis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParetoPicture:
-    """Accuracy over cost of the nets of a search.
+    """Accuracy over cost of the nets of a search, or the objectives that it was asked for.
 
     Attributes:
         rows: candidates as in `search.jsonl`.
-        front: indices of the Pareto set, by growing cost.
-        cost: of ``rows``, on the horizontal axis.
+        front: indices of the Pareto set of what is drawn, by the horizontal axis.
+        cost: of ``rows``, on the horizontal axis where ``axes`` are not given.
         limit: of that cost, drawn as a line; None without one.
         winner: one of ``rows``, with what was measured of it; None without one.
         title: above the plot.
         words: below the title, e.g. that the images are too few to tell nets apart; None for nothing.
+        axes: the horizontal one, the vertical one, then other objectives, of which colours tell the first; none for accuracy.
+        asked: objectives in words, e.g. ``min latency_ms``; none for accuracy.
+        unbeaten: indices of the nets that no other beats in all of more than two objectives.
     """
 
     rows: tuple[CandidateRow, ...]
@@ -36,6 +39,9 @@ class ParetoPicture:
     winner: CandidateRow | None
     title: str
     words: str | None = None
+    axes: tuple[FrontAxis, ...] = ()
+    asked: tuple[str, ...] = ()
+    unbeaten: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

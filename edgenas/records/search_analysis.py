@@ -11,15 +11,38 @@ from edgenas.records.proportion import Proportion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontAxis(JsonRecord):
+    """A quantity that the picture of a search for something else than accuracy shows.
+
+    Attributes:
+        name: of an objective, e.g. ``sensitivity[covid-19]``, ``latency_ms[jetson]``, ``params``.
+        maximize: whether larger is better.
+        values: of every line of `search.jsonl`; shares are fractions.
+        upper, lower: limits on it; None without.
+        is_bound: whether the values are upper bounds on a latency instead of predictions.
+        is_asked: whether it is an objective; else it is what one objective is drawn against.
+    """
+
+    name: str
+    maximize: bool
+    values: tuple[float, ...]
+    upper: float | None = None
+    lower: float | None = None
+    is_bound: bool = False
+    is_asked: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontFacts(JsonRecord):
     """The nets that no other beats in every objective, of those that meet all limits.
 
     Attributes:
         objectives: by name.
         rows: lines of `search.jsonl`, counted from 0, the best in the first objective first.
-        drawn: likewise the nets that no other beats in cost and accuracy, by growing cost.
+        drawn: likewise the nets that no other beats in the picture's two axes, along the first: cost and accuracy, or ``axes``.
         num_images: of select, that nets were judged on.
         words: by metric, that these images are too few to tell the nets of its front apart; of those alone where they are.
+        axes: of the picture where more than accuracy was asked for: the horizontal one, the vertical one, other objectives.
     """
 
     objectives: tuple[str, ...]
@@ -27,6 +50,7 @@ class FrontFacts(JsonRecord):
     drawn: tuple[int, ...]
     num_images: int
     words: Mapping[str, str] = field(default_factory=dict)
+    axes: Annotated[tuple[FrontAxis, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgenas.project.searching.analysis import Evaluated, ObjectiveValues, analyse, evaluated
-from edgenas.records import CandidateRow, SearchAnalysis
+from edgenas.records import CandidateRow, FrontAxis, SearchAnalysis
 from edgenas.search import Candidate
 from edgenas.stats import Proportion, sensitivities
 
 NAMES = ("ill", "well")
 
 
-def nets(num: int, *, num_images: int = 400, gain: float = 0.02, positive: bool = True, limit: float | None = None) -> Evaluated:
+def nets(
+    num: int,
+    *,
+    num_images: int = 400,
+    gain: float = 0.02,
+    positive: bool = True,
+    limit: float | None = None,
+    drawn: Sequence[FrontAxis] = (),
+) -> Evaluated:
     """Nets of which each costs 1 ms more and gets more images right; its one gene is its place, three a generation."""
     labels = np.arange(num_images) % 2
     candidates, rows = [], []
@@ -39,7 +48,7 @@ def nets(num: int, *, num_images: int = 400, gain: float = 0.02, positive: bool 
             )
         )
     cost, asked = "latency_ms_predicted", ("ill", 0) if positive else None
-    return evaluated(candidates, rows, labels, ["first", "second"], cost=cost, limit=limit, positive=asked)
+    return evaluated(candidates, rows, labels, ["first", "second"], cost=cost, limit=limit, positive=asked, drawn=drawn)
 
 
 def test_everything_that_is_said_is_read_back() -> None:
@@ -49,6 +58,40 @@ def test_everything_that_is_said_is_read_back() -> None:
     assert found.front.rows == tuple(range(32))
     assert {facts.metric for facts in found.importance} == {"top1", "sensitivity[ill]"}
     assert analyse(nets(32, gain=0.015), 0) == found
+
+
+@pytest.mark.parametrize("x_large", [False, True])
+@pytest.mark.parametrize("y_large", [False, True])
+def test_the_front_that_is_drawn_is_that_of_the_objectives_that_were_asked_for(x_large: bool, y_large: bool) -> None:
+    x, y = (3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 2.0), (0.5, 0.2, 0.4, 0.9, 0.1, 0.6, 0.3)
+    axes = (
+        FrontAxis(name="params", maximize=x_large, values=x, upper=7.0),
+        FrontAxis(name="sensitivity[well]", maximize=y_large, values=y, lower=0.1),
+    )
+    found = analyse(nets(7, drawn=axes), 0)
+    assert SearchAnalysis.from_json(found.as_json()) == found
+    assert found.front.axes == axes
+    assert found.front.objectives == ("params", "sensitivity[well]")
+    losses = np.stack([-np.array(x) if x_large else np.array(x), -np.array(y) if y_large else np.array(y)], axis=1)
+    unbeaten = [
+        place for place, mine in enumerate(losses) if not any((other <= mine).all() and (other < mine).any() for other in losses)
+    ]
+    assert found.front.drawn == tuple(sorted(unbeaten, key=lambda place: x[place]))
+    assert set(found.front.rows) == set(unbeaten)
+    assert found.hypervolume is not None
+    assert found.hypervolume.reference == {"params": 1.0 if x_large else 7.0, "sensitivity[well]": 0.1 if y_large else 0.9}
+
+
+def test_one_objective_is_drawn_with_what_it_is_paid_with_and_leaves_the_hypervolume_alone() -> None:
+    axes = (
+        FrontAxis(name="latency_ms", maximize=False, values=(1.0, 2.0, 3.0), is_asked=False),
+        FrontAxis(name="sensitivity[well]", maximize=True, values=(0.5, 0.4, 0.6)),
+    )
+    found, plain = (analyse(nets(3, drawn=drawn), 0) for drawn in (axes, ()))
+    assert (found.front.drawn, plain.front.drawn) == ((0, 2), (0, 1, 2))
+    assert found.hypervolume == plain.hypervolume
+    assert replace(found.front, axes=None, drawn=plain.front.drawn) == plain.front
+    assert "axes" not in plain.front.as_json()
 
 
 def test_a_net_that_breaks_a_limit_is_on_no_front() -> None:

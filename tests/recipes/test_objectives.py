@@ -30,21 +30,29 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_two_objectives_give_the_nets_that_no_other_beats(folder: Path) -> None:
-    wanted = ("--maximize", "accuracy", "--minimize", "macs", "--set", "search.algorithm=nsga2")
+    wanted = ("--maximize", "accuracy", "--minimize", "params", "--set", "search.algorithm=nsga2")
     code, value, err = edgenas_in(folder, "search", *wanted)
     assert code == 0, value["error"]
     told = f"12 nets of a budget of 12 were evaluated: there may be better ones; {len(value['result']['front'])} beaten by"
-    assert f"{told} no other in all of max accuracy, min macs" in " ".join(err.split())
+    assert f"{told} no other in all of max accuracy, min params" in " ".join(err.split())
     result = value["result"]
-    assert result["objectives"] == ["max accuracy", "min macs"]
-    points = np.array([(-row["top1"], row["macs"]) for row in rows_of(folder)])
-    front = np.array([(-row["top1"], row["macs"]) for row in result["front"]])
+    assert result["objectives"] == ["max accuracy", "min params"]
+    points = np.array([(-row["top1"], row["params"]) for row in rows_of(folder)])
+    front = np.array([(-row["top1"], row["params"]) for row in result["front"]])
     assert len(points) == 12
     no_worse = (points[:, None] <= front[None]).all(axis=2)
     assert not (no_worse & (points[:, None] < front[None]).any(axis=2)).any()
     assert front[:, 0].tolist() == sorted(front[:, 0])
     assert len(front) > 1
     assert result["winner"] in result["finalists"]
+    drawn, rows = result["analysis"]["front"], rows_of(folder)
+    assert [(axis["name"], axis["maximize"]) for axis in drawn["axes"]] == [("params", False), ("accuracy", True)]
+    assert drawn["axes"][0]["values"] == [row["params"] for row in rows]
+    assert drawn["axes"][1]["values"] == [row["top1"] for row in rows]
+    assert {(rows[place]["params"], rows[place]["top1"]) for place in drawn["drawn"]} == {
+        (row["params"], row["top1"]) for row in result["front"]
+    }
+    assert set(result["analysis"]["hypervolume"]["reference"]) == {"params", "accuracy"}
 
 
 def test_one_other_objective_decides_alone(folder: Path) -> None:

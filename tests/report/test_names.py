@@ -19,7 +19,8 @@ from edgenas.escaping import terminal
 from edgenas.records import ComparePicture, DataFacts, TrainingPicture
 from edgenas.report.compare import compare_plot
 from edgenas.report.console import LiteralConsole
-from edgenas.report.plots import draw, pareto_plot
+from edgenas.report.pareto import pareto_plot
+from edgenas.report.plots import draw
 from edgenas.report.terminal import Screen
 from edgenas.runs import Outcome, Picture
 from tests.deploy.conftest import exported, make_artefact

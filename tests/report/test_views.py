@@ -50,7 +50,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.compare import compare_plot
-from edgenas.report.plots import pareto_plot
+from edgenas.report.pareto import pareto_plot
 from edgenas.report.terminal import Screen
 from edgenas.report.views import VIEWS
 from edgenas.runs import Epoch, Note, Outcome, Picture, Progress, Record

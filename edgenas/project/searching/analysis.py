@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgenas.records import (
     CandidateRow,
+    FrontAxis,
     FrontFacts,
     HypervolumeFacts,
     HypervolumeRow,
@@ -71,6 +72,7 @@ class Evaluated:
         cost: what prices are of.
         objectives: what nets are better or worse in; none takes the cost and every metric.
         limited: further costs that are limited, which prices are of as well.
+        drawn: axes of the picture; none for the accuracy over the cost.
     """
 
     genes_AG: NDArray[np.int16]
@@ -83,6 +85,7 @@ class Evaluated:
     cost: ObjectiveValues
     objectives: tuple[ObjectiveValues, ...] = ()
     limited: tuple[ObjectiveValues, ...] = ()
+    drawn: tuple[FrontAxis, ...] = ()
 
     @property
     def allowed(self) -> NDArray[np.int64]:
@@ -108,6 +111,7 @@ def evaluated(
     limit: float | None,
     positive: tuple[str, int] | None,
     limited: Sequence[UpperLimit] = (),
+    drawn: Sequence[FrontAxis] = (),
 ) -> Evaluated:
     """What a search has evaluated, as arrays; nets that have not seen all images are left out.
 
@@ -120,6 +124,7 @@ def evaluated(
         limit: on it.
         positive: name and index of the class that must not be missed.
         limited: what limits nets besides.
+        drawn: axes of the picture, of all ``rows``; where several of them are objectives, these take the place of cost and metrics.
     """
     lines = [line for line, candidate in enumerate(candidates) if len(candidate.probabilities_NC) == len(labels_N)]
     whole, generations = [candidates[line] for line in lines], tuple(row.generation for row in rows)
@@ -130,6 +135,7 @@ def evaluated(
     if positive is not None and (labels_N == positive[1]).any():
         metrics[f"sensitivity[{positive[0]}]"] = right_AN[:, labels_N == positive[1]]
     genes_AG = np.array([candidate.genes for candidate in whole], dtype=np.int16)
+    asked = tuple(_of_axis(axis, lines) for axis in drawn if axis.is_asked)
     return Evaluated(
         genes_AG=genes_AG,
         gene_names=tuple(gene_names),
@@ -140,7 +146,14 @@ def evaluated(
         positive=positive[0] if len(metrics) > 1 and positive is not None else None,
         cost=ObjectiveValues(cost, np.array([row.cost(cost) for row in rows], dtype=np.float64), False, limit),
         limited=tuple(ObjectiveValues(each.name, each.cost(genes_AG), False, each.limit) for each in limited) if whole else (),
+        objectives=asked if len(asked) > 1 else (),
+        drawn=tuple(drawn),
     )
+
+
+def _of_axis(axis: FrontAxis, lines: Sequence[int]) -> ObjectiveValues:
+    """The axis as nets are better or worse in it, of those nets alone."""
+    return ObjectiveValues(axis.name, np.array(axis.values, dtype=np.float64)[lines], axis.maximize, axis.upper)
 
 
 def analyse(nets: Evaluated, seed: int) -> SearchAnalysis:
@@ -160,14 +173,24 @@ def analyse(nets: Evaluated, seed: int) -> SearchAnalysis:
 def _front(nets: Evaluated) -> FrontFacts:
     allowed_A, axes = nets.allowed, nets.axes
     losses_AO = np.stack([axis.losses[allowed_A] for axis in axes], axis=1)
-    drawn_A = pareto_front(nets.cost.values_A[allowed_A], nets.metrics[TOP1][allowed_A].mean(axis=1))
     return FrontFacts(
         objectives=tuple(axis.name for axis in axes),
         rows=tuple(nets.lines_A[allowed_A[undominated_rows(losses_AO)]].tolist()),
-        drawn=tuple(nets.lines_A[allowed_A[drawn_A]].tolist()),
+        drawn=tuple(nets.lines_A[allowed_A[_drawn(nets)]].tolist()),
         num_images=nets.metrics[TOP1].shape[1],
         words={name: words for name in nets.metrics if (words := _too_few(nets, name)) is not None},
+        axes=nets.drawn or None,
     )
+
+
+def _drawn(nets: Evaluated) -> NDArray[np.int64]:
+    """Which of the allowed nets no other one beats in what the picture shows, by its horizontal axis."""
+    allowed_A = nets.allowed
+    if not nets.drawn:
+        return pareto_front(nets.cost.values_A[allowed_A], nets.metrics[TOP1][allowed_A].mean(axis=1))
+    x, y = (_of_axis(axis, nets.lines_A[allowed_A].tolist()) for axis in nets.drawn[:2])
+    unbeaten_A = undominated_rows(np.stack([x.losses, y.losses], axis=1))
+    return unbeaten_A[::-1] if x.maximize else unbeaten_A
 
 
 def _too_few(nets: Evaluated, name: str) -> str | None:

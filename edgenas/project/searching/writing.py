@@ -8,10 +8,12 @@ from typing import Literal, get_args
 
 from edgenas.project.results import RESULT
 from edgenas.project.searching.analysis import TOP1, analyse, evaluated
+from edgenas.project.searching.objective_axes import axes_of
 from edgenas.project.searching.question import Question
-from edgenas.records import AnalysisPicture, CandidateRow, ParetoPicture, SearchAnalysis, SearchResult
+from edgenas.records import AnalysisPicture, CandidateRow, FrontFacts, ParetoPicture, SearchAnalysis, SearchResult
 from edgenas.runs import Picture, dump_json, write_text
 from edgenas.search import Candidate, UpperLimit
+from edgenas.search.objectives import ACCURACY
 
 Part = Literal["hypervolume", "top", "importance", "prices"]
 
@@ -43,6 +45,7 @@ def analysis_of(question: Question, candidates: Sequence[Candidate], described: 
         limit=limit,
         positive=None if images.positive is None else (images.class_names[images.positive], images.positive),
         limited=_others(question),
+        drawn=axes_of(question, candidates, described),
     )
     return analyse(nets, question.project.settings.search.seed) if nets.rows else None
 
@@ -77,7 +80,10 @@ def _pictures(
         limit=limit,
         winner=result.winner,
         title=f"{name}: {len(rows):,} nets evaluated",
-        words=None if analysis is None else analysis.front.words.get(TOP1),
+        words=None if analysis is None else _words(question, analysis.front),
+        axes=() if analysis is None else analysis.front.axes or (),
+        asked=question.goals or (),
+        unbeaten=() if analysis is None or len(question.objectives) < 3 else analysis.front.rows,
     )
     folder = question.project.run.search
     yield Picture(pareto, _files(folder, "pareto", outputs))
@@ -97,6 +103,15 @@ def _pictures(
             )
         for path in paths if not shown[part] else ():
             path.unlink(missing_ok=True)  # an earlier search's, which says nothing of this one
+
+
+def _words(question: Question, front: FrontFacts) -> str | None:
+    """That the images are too few to tell nets of the drawn front apart, where that was tried: over the main cost."""
+    if front.axes is None:
+        return front.words.get(TOP1)
+    x, y = front.axes[:2]
+    main = question.costing.devices[0].name if question.costing.devices else "macs"
+    return front.words.get(TOP1 if y.name == ACCURACY else y.name) if x.name == main and not x.maximize else None
 
 
 def _files(folder: Path, name: str, outputs: dict[str, Path]) -> tuple[Path, ...]:

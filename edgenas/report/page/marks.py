@@ -129,6 +129,16 @@ def limit(plot: Plot, value: float, words: str) -> Html:
     return join([upright, tag("text", words, x=x - 5 if at_left else x + 5, y=TOP + 9, text_anchor=anchor, class_="name")])
 
 
+def level(plot: Plot, value: float, words: str) -> Html:
+    """A level line at a limit of the vertical axis, with its name; nothing where it lies beyond the axis."""
+    if not plot.y.low <= value <= plot.y.high:
+        return Html("")
+    y = plot.y_px(value)
+    down = 13 if y < TOP + 2 * LINE_PX else -4
+    drawn = tag("line", x1=LEFT, x2=plot.width - RIGHT, y1=y, y2=y, class_="limit")
+    return join([drawn, tag("text", words, x=LEFT + 5, y=y + down, text_anchor="start", class_="name")])
+
+
 def legend(kinds: Sequence[tuple[str, str]]) -> Html:
     """What the shapes mean: class of the style, words."""
     items = []

@@ -8,6 +8,7 @@ from edgenas.records import SEARCHED, CandidateRow, ComparedNet, Metrics, NetRep
 from edgenas.report.page.axes import Axis, Plot, per_cent
 from edgenas.report.page.marks import Point, figure, legend, limit, line, points
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
+from edgenas.report.page.objectives import axes_shown, objectives
 from edgenas.report.page.tiles import latency_limit
 from edgenas.report.page.wording import COSTS, arch_line, count, first_upper, ms, share
 from edgenas.stats import wilson
@@ -26,7 +27,9 @@ def nets(page: ResultsPage) -> Html:
     """What the search has seen, and the nets that were trained to the end, each on its own images."""
     if page.search is None:
         return note(f"Not shown yet: {page.command_for('search') or 'edgenas search'} looks for nets.")
-    pictures = [seen(page, page.search)] if page.rows else []
+    asked = axes_shown(page)
+    seen_nets = seen(page, page.search) if not asked else objectives(page, page.search, asked)
+    pictures = [seen_nets] if page.rows else []
     parts: list[Html] = []
     if page.compare is not None or page.retrain is not None:
         pictures.append(trained(page))
