@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.export_weights import IMAGE_PX, NUM_CLASSES, preprocessed, read_images
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec, Precision
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.plugins import get_exporter, get_runtime
@@ -76,7 +76,7 @@ def write_file(study: Study, name: str) -> dict[str, Any]:
     if precision == "int8":
         images, labels = read_images("calibrate")
         rows = slice(0, NUM_CALIBRATE)
-        calibration = Calibration(preprocessed(images[rows], study.image_px).numpy(), labels[rows], positive=POSITIVE)
+        calibration = CalibrationImages(preprocessed(images[rows], study.image_px).numpy(), labels[rows], positive=POSITIVE)
     spec = ExportSpec((3, study.image_px, study.image_px), precision=precision, calibration=calibration)
     try:
         file = get_exporter(format_name).export(study.net, spec, place)[0]

@@ -23,7 +23,7 @@ from edgenas.exporters import tensorrt_rtx
 from edgenas.exporters.onnx import TypedGraph
 
 from benchmarks.export_nets import NAMES, Net, nets
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec, Precision
 from edgenas.errors import EdgeNASError
 from edgenas.runs import read_json, write_json, write_text
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 def typed_of(net: Net, precision: Precision) -> tuple[TypedGraph, ExportSpec]:
     """The typed graph that all of a net's engines of a precision are built from; int8 is calibrated on noise, for size alone."""
     noise_NCHW = np.random.default_rng(0).standard_normal((16, *net.shape)).astype(np.float32)
-    anything_goes = Calibration(noise_NCHW, max_changed=1.0) if precision == "int8" else None
+    anything_goes = CalibrationImages(noise_NCHW, max_changed=1.0) if precision == "int8" else None
     spec = ExportSpec(net.shape, 1, precision, calibration=anything_goes)
     return tensorrt_rtx.typed_for_engines(net.module, spec), spec
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.export_weights import IMAGE_PX, NUM_CLASSES, preprocessed, read_images
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import EdgeNASError
@@ -79,7 +79,7 @@ def load_net(name: str, weights: Path | None) -> nn.Module:
     return net.eval()
 
 
-def write(net: nn.Module, folder: Path, calibration: Calibration) -> dict[str, ExportedFile]:
+def write(net: nn.Module, folder: Path, calibration: CalibrationImages) -> dict[str, ExportedFile]:
     """All files that can be written, by format and precision; says why one cannot."""
     files = {}
     for format_name, precision in FORMATS:
@@ -124,7 +124,7 @@ def study(net: nn.Module, *, rounds: int, num_images: int, threads: int, method:
     """One row a file; ``method`` takes the ranges."""
     images, labels = read_images("calibrate")
     pick = np.linspace(0, len(images) - 1, num_calibrate).astype(int)
-    calibration = Calibration(preprocessed(images[pick]).numpy(), labels[pick], method=method)  # type: ignore[arg-type]
+    calibration = CalibrationImages(preprocessed(images[pick]).numpy(), labels[pick], method=method)  # type: ignore[arg-type]
     images, labels = (each[:num_images] for each in read_images("test"))
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         files = write(net, Path(folder), calibration)

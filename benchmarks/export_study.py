@@ -26,7 +26,7 @@ from benchmarks.export_nets import NAMES, PX
 from benchmarks.export_nets import nets as nets_of
 from edgenas.data.divide import Division
 from edgenas.data.images import Images, open_images
-from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.deploy.library import judge_parity
 from edgenas.deploy.plugins import get_exporter, get_runtime
@@ -168,7 +168,7 @@ class Kept:
 
 def write_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
     """Every format and precision, with what could not be written and why."""
-    calibration = Calibration(*rows_of(net.images, "calibrate", NUM_CALIBRATE), positive=net.images.positive)
+    calibration = CalibrationImages(*rows_of(net.images, "calibrate", NUM_CALIBRATE), positive=net.images.positive)
     if not kept.of(net.name, BASE):
         kept.of(net.name, BASE).update(older(net, options.folder))
     spec = ExportSpec((3, net.px, net.px))

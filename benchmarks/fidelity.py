@@ -36,7 +36,7 @@ from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.trainings.loaded_teacher import load_teacher
-from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.plain_nets import PlainNet, plain_job
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json, write_text
 from edgenas.runs.versions import versions
@@ -104,7 +104,7 @@ def nets_of(bench: Bench, limit_ms: float, winner: Mapping[str, Any], num: int, 
     hand_AG = hand_AG[bench.latency(hand_AG) <= limit_ms]
     dearest = np.argsort(-cost_models(space, bench.images.task)["macs"](hand_AG), kind="stable")[:NUM_HAND]
     fixed_AG = np.concatenate([space.from_json(dict(winner)), hand_AG[dearest]])
-    depth = shape_models(decompose(space, bench.images.task))["depth"]
+    depth = shape_models(decompose(space, bench.images.task)).depth
 
     def in_band(genes_AG: Genes) -> NDArray[np.bool_]:
         cost_A = bench.latency(genes_AG)
@@ -142,16 +142,15 @@ def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[Judged]:
         job = plain_job(
             project,
             images,
+            PlainNet(arch, kind="fidelity"),
             label=f"alone {position + 1}/{len(genes_AG)}",
             folder=bench.folder,
-            arch_or_build=arch,
             epochs=bench.epochs,
             learning_rate=project.settings.train.learning_rate,
             teacher=teacher,
             device="cpu",
             seed=project.settings.search.seed,
             split=None,
-            kind="fidelity",
         )
         job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None))
         key = sha256_json(job.identity)[:16]

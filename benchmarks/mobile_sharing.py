@@ -34,9 +34,9 @@ from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.spaces.pvt_mobile import ConvBlockSpec
 from edgenas.supernets import build_net, build_supernet, pvt_mobile
 from edgenas.supernets.pvt_mobile_net import ConvBlock, begin_quietly, initialise
-from edgenas.supernets.sliced import Part, SlicedSupernet
+from edgenas.supernets.sliced import ComponentWeights, SlicedSupernet
 from edgenas.supernets.slots import tensors_of
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.evaluation import SupernetEvaluator, logits
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.recalibration import recalibrate
@@ -117,7 +117,7 @@ def _apart(kernels: Any) -> str:
     return "conv_" + "_".join(map(str, kernels))
 
 
-def _parts_apart(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
+def _parts_apart(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[ComponentWeights]:
     """The family's parts, but those of bottlenecks are of the weights of their own kernels."""
     for component, part in zip(spec.components, pvt_mobile.parts(supernet, spec), strict=True):
         if not isinstance(component, ConvBlockSpec):
@@ -127,7 +127,9 @@ def _parts_apart(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
         place = spec.stages[int(stage)].places[int(number)]
         own = tensors_of(supernet.get_submodule(f"stages.{stage}.blocks.{place}.{_apart(component.kernels)}"))
         cut = pvt_mobile.cut_bottleneck(own, component)
-        yield Part(part.prefix, {name: cut[name] for name in part.weights}, {name: cut[name] for name in part.statistics})
+        yield ComponentWeights(
+            part.prefix, {name: cut[name] for name in part.weights}, {name: cut[name] for name in part.statistics}
+        )
 
 
 class _Norms:
@@ -148,7 +150,7 @@ def norms_apart(supernet: SlicedSupernet[Any]) -> None:
     supernet.sharing = replace(supernet.sharing, parts=_parts_with_norms)
 
 
-def _parts_with_norms(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
+def _parts_with_norms(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[ComponentWeights]:
     """The family's parts, with the batch norms of the resolution of ``spec``."""
     plain = pvt_mobile.parts(supernet, spec)
     if spec.task.image_px < TASK.image_px:
@@ -156,7 +158,7 @@ def _parts_with_norms(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part
         return
     for part, own in zip(plain, pvt_mobile.parts(_Norms(supernet), spec), strict=True):  # type: ignore[arg-type]
         weights = {name: own.weights[name] if "bn." in name or "norm." in name else value for name, value in part.weights.items()}
-        yield Part(part.prefix, weights, own.statistics)
+        yield ComponentWeights(part.prefix, weights, own.statistics)
 
 
 ARMS: Mapping[str, Arm] = {
@@ -175,7 +177,7 @@ ARMS: Mapping[str, Arm] = {
 
 def pool(seed: int, *, limited: bool, resolutions: Sequence[int] = (0, 1)) -> EvenPool:
     """Nets spread over cost and depth, all or those within `LIMIT_MACS`; ``resolutions`` are places among the options."""
-    macs, depth = cost_models(SPACE, TASK)["macs"], shape_models(decompose(SPACE, TASK))["depth"]
+    macs, depth = cost_models(SPACE, TASK).macs, shape_models(decompose(SPACE, TASK)).depth
 
     def allowed(genes_AG: Genes) -> NDArray[np.bool_]:
         is_of_these_A = np.isin(genes_AG[:, SPACE.index[RESOLUTION]], resolutions)
@@ -235,7 +237,7 @@ def inherited(arm: Arm, batches: Batches, images_NCHW: Tensor, labels_N: NDArray
     if arm.prepare is not None:
         arm.prepare(supernet)
     settings = LoopSettings(arm.epochs, arm.learning_rate, ema_decay=0.99)
-    state, objective = start(supernet, settings, torch.device("cpu")), Objective(smoothing=0.05, kd_weight=0)
+    state, objective = start(supernet, settings, torch.device("cpu")), TrainingLoss(smoothing=0.05, kd_weight=0)
     for _ in train(state, batches, objective, settings, subnets=drawn_by(arm)):
         pass
     nets = {f"{name}{words}": row for name, genes in judged().items() for words, row in _at_every_side(genes).items()}
@@ -257,7 +259,7 @@ def alone(batches: Batches, images_NCHW: Tensor, labels_N: NDArray[np.int64], ep
     for name, genes in judged().items():
         torch.manual_seed(0)
         state = start(build_net(SPACE, TASK, genes), settings, torch.device("cpu"))
-        for _ in train(state, batches, Objective(smoothing=0.05, kd_weight=0), settings):
+        for _ in train(state, batches, TrainingLoss(smoothing=0.05, kd_weight=0), settings):
             pass
         net = state.result.eval()
         recalibrate(net, _norm_images(batches))

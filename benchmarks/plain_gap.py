@@ -30,7 +30,7 @@ from edgenas.spaces.pvt_mobile import PLAIN, AttentionBlockSpec, ConvBlockSpec
 from edgenas.stats import paired_score
 from edgenas.supernets.pvt_mobile_net import BRANCH, AttentionBlock, Bottleneck, ConvNorm, PlainBlock, initialise
 from edgenas.training.cnn import shape_of
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.evaluation import logits
 from edgenas.training.loop import LoopSettings, start, train
 from edgenas.training.recalibration import recalibrate
@@ -201,7 +201,7 @@ def learn(design: Design, seed: int) -> tuple[float, list[int]]:
     torch.manual_seed(seed)
     settings = LoopSettings(EPOCHS, design.learning_rate, ema_decay=0.99, seed=seed)
     state = start(build(design), settings, torch.device("cpu"))
-    for _ in train(state, batches, Objective(smoothing=0.05, kd_weight=0), settings):
+    for _ in train(state, batches, TrainingLoss(smoothing=0.05, kd_weight=0), settings):
         pass
     net = state.result.eval()
     recalibrate(net, norm_images(batches))

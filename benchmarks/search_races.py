@@ -35,7 +35,7 @@ from edgenas.runs import Journal
 from edgenas.search import ALGORITHMS, EvolutionSettings, Raced, UpperLimit
 from edgenas.search.base import Candidate
 from edgenas.search.constraints import MetricConstraint
-from edgenas.search.racing import Seen
+from edgenas.search.racing import SeenPredictions
 from edgenas.spaces import Genes
 from edgenas.stats import mcnemar
 
@@ -53,7 +53,7 @@ class Watched(Raced):
         super().__init__(replay, error=race[0], keep=race[1], margin=race[2], order=order)
         self.replay, self.num_ahead, self.num_lost = replay, 0, 0
 
-    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[Seen]:
+    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[SeenPredictions]:
         """As a race, and count the nets that are ahead of their rival by the margin, and those of them that were dropped."""
         rival = self._best[self.keep - 1] if len(self._best) >= self.keep else None
         seen = super().run(genes_AG, labels_N, floors)

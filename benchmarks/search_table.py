@@ -108,7 +108,7 @@ def rows_of(space: SearchSpace, part: SearchSpace, num: int, seed: int) -> dict[
     """Distinct rows of ``space`` by origin; ``num`` uniform draws and half as many evenly spread over MACs and depth."""
     shape = shape_models(decompose(space, space.default_task))
     rng = np.random.default_rng(seed)
-    pool = even_pool(space, cost_models(space, space.default_task)["macs"], shape["depth"], rng)
+    pool = even_pool(space, cost_models(space, space.default_task)["macs"], shape.depth, rng)
     asked = {
         "part": widened(part, space, part.enumerate()),
         "hand": hand_designed_rows(space),

@@ -32,7 +32,7 @@ from edgenas.runs import write_json
 from edgenas.runs.versions import versions
 from edgenas.spaces import SearchSpace, get_space
 from edgenas.supernets import build_net, build_supernet
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import TrainingLoss
 from edgenas.training.loop import LoopSettings, start
 from edgenas.training.step import Stepper
 
@@ -88,7 +88,7 @@ class Steps:
         self.images_NCHW = torch.randn((batch_size, task.in_channels, size_px, size_px), generator=generator)
         self.labels_N = torch.randint(task.num_classes, (batch_size,), generator=generator)
         draw = (lambda rng, step: self.subnets) if subnets else None
-        objective = Objective(smoothing=0.05)
+        objective = TrainingLoss(smoothing=0.05)
         self.stepper = Stepper(objective, 0, 1.0, None, draw, in_place=False, device=torch.device("cpu"), amp=None)
 
     def __call__(self) -> None:

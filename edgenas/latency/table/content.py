@@ -123,10 +123,14 @@ def _context_problems(table: Claims) -> Iterator[str]:
             yield f"{name} is {value!r}"
     if not (context.threads is None or (isinstance(context.threads, int) and context.threads >= 1)):
         yield f"context: threads is {context.threads!r}"
-    if not isinstance(context.details, Mapping):
-        yield "context: details is no object"
     if not isinstance(table.space, str) or not isinstance(table.space_sha256, str):
         yield "space has no name or hash"
+    if not isinstance(context.details, Mapping):
+        yield "context: details is no object"
+        return
+    rewrites = context.details.get("rewrites", [])
+    if not (isinstance(rewrites, list) and all(isinstance(name, str) for name in rewrites)):
+        yield f"context: rewrites is {rewrites!r:.40}"
 
 
 def _entry_problems(name: str, entry: Entry) -> Iterator[str]:

@@ -100,6 +100,7 @@ NONSENSE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a truth as a number": (change("context", "batch_size", value=True), "batch_size is True"),
     "a batch of nothing": (change("context", "batch_size", value=0), "batch_size is 0"),
     "no device": (change("context", "device", value=None), "context: device is None"),
+    "a number for rewrites": (change("context", "details", "rewrites", value=5), "context: rewrites is 5"),
     "an image without a side": (change("task", "image_px", value=0), "image_px is 0"),
     "rows that are none": (change("validation", "rows", value={}), "validation has no rows"),
     "a row without a net": (change("validation", "rows", 0, "arch", value="x"), "validation: row 1 has no arch"),
