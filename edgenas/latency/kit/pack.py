@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -83,6 +83,10 @@ class Request:
             rewrites=self.rewrites or None,
             settings=KitSettings.from_json(asdict(self.settings)),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """`facts`, as a plan and results hold them."""
+        return self.facts.as_json()
 
     @classmethod
     def of(cls, facts: KitRequest, space: SearchSpace) -> Request:

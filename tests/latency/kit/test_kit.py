@@ -483,7 +483,7 @@ def test_a_request_survives_its_json_and_a_kit_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = request(settings=replace(FEW, fps=30.0, soak_seconds=60.0, seconds=600.0), threads=None)
-    assert Request.of(KitRequest.from_json(json.loads(json.dumps(asked.facts.as_json()))), SMALL) == asked
+    assert Request.of(KitRequest.from_json(json.loads(json.dumps(asked.as_json()))), SMALL) == asked
     monkeypatch.setattr(pack, "MAX_BYTES", 1000)
     from tests.latency.kits import graph
 
