@@ -31,6 +31,7 @@ def blank_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", write)
         patch.setattr(figures, "_take_literally", lambda figure: None)  # looks at every tick
+        patch.setattr(Figure, "draw_without_rendering", lambda figure: None)
         yield
 
 

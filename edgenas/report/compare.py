@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -14,12 +14,15 @@ from rich.text import Text
 from edgenas.records import SEARCHED, ComparedNet, ComparePicture, CompareResult, Proportion
 from edgenas.report.cells import count, interval, milliseconds, table, verdict
 from edgenas.report.figures import new_figure, save
+from edgenas.report.labels import Named, Panel, write_names
 from edgenas.runs import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NAMES = 14  # least columns of the nets' names
+CAP = 3.0  # half the width of an interval's bar, in points
 COLOURS = {
     "searched": "tab:red",
     "hand": "tab:orange",
@@ -105,49 +108,57 @@ def compare_plot(shown: ComparePicture, paths: Sequence[Path]) -> None:
         shown: the result.
         paths: files to write; the suffix chooses the format.
     """
+    save(compare_figure(shown), paths)
+
+
+def compare_figure(shown: ComparePicture) -> Figure:
+    """The picture before it is written."""
     result = shown.result
     positive = result.nets[0].metrics.positive
     figure = new_figure(6.4 if positive is None else 11.0, 4.6)
     figure.suptitle(f"{shown.title}\n{fill(result.verdict, 100)}", fontsize=9)
-    panels = [("top-1 on test (%)", [net.metrics.top1 for net in result.nets])]
+    shares = [("top-1 on test (%)", [net.metrics.top1 for net in result.nets])]
     if positive is not None:
-        panels.append((f"sensitivity for {positive} on test (%)", [net.metrics.sensitivity[positive] for net in result.nets]))
-    for number, (label, shares) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), number)
-        _panel(axes, result, shares)
+        shares.append((f"sensitivity for {positive} on test (%)", [net.metrics.sensitivity[positive] for net in result.nets]))
+    panels = []
+    for number, (label, values) in enumerate(shares, 1):
+        axes = figure.add_subplot(1, len(shares), number)
+        panels.append(_panel(axes, result, values))
         axes.set_ylabel(label)
-    save(figure, paths)
+    write_names(figure, panels)
+    return figure
 
 
-def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> None:
-    """Points with their intervals, each with its name on the side where there is more room, and the limit; a legend below."""
+def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> Panel:
+    """Points with their intervals, and the limit; a legend below. Their names are not written yet."""
+    timed = [(net, net.latency_ms_measured, share) for net, share in zip(result.nets, shares, strict=True) if share.n]
+    points = [_point(net, latency_ms, share) for net, latency_ms, share in timed if latency_ms is not None]
     kinds: set[str] = set()
-    ends = [net.latency_ms_measured for net in result.nets if net.latency_ms_measured is not None]
-    middle = (min(ends) + max([*ends, result.limit_ms or 0.0])) / 2 if ends else 0.0
-    for net, share in zip(result.nets, shares, strict=True):
-        if net.latency_ms_measured is None or share.n == 0:
-            continue
-        low, high = 100 * (share.value - share.low), 100 * (share.high - share.value)
-        is_ours = net.kind == SEARCHED
-        label = None if net.kind in kinds else net.kind
-        kinds.add(net.kind)
-        point = (net.latency_ms_measured, 100 * share.value)
+    for kind, point in zip([net.kind for net, latency_ms, _ in timed if latency_ms is not None], points, strict=True):
         axes.errorbar(
-            *point,
-            yerr=[[max(low, 0.0)], [max(high, 0.0)]],
-            capsize=3,
+            point.x,
+            point.y,
+            yerr=[[point.y - point.low], [point.high - point.y]],
+            capsize=CAP,
             linestyle="none",
-            label=label,
-            color=COLOURS[net.kind],
-            marker="*" if is_ours else "o",
-            markersize=13.0 if is_ours else 6.0,
+            label=None if kind in kinds else kind,
+            color=point.colour,
+            marker="*" if kind == SEARCHED else "o",
+            markersize=2 * point.radius,
         )
-        side = -1 if point[0] > middle else 1
-        style: dict[str, Any] = {"ha": "right" if side < 0 else "left", "textcoords": "offset points", "fontsize": 6.5}
-        axes.annotate(net.name, point, xytext=(5 * side, 4), **style)
-    if result.limit_ms is not None:
-        axes.axvline(result.limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {result.limit_ms:.3g} ms")
+        kinds.add(kind)
+    uprights = [] if result.limit_ms is None else [result.limit_ms]
+    for limit_ms in uprights:
+        axes.axvline(limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {limit_ms:.3g} ms")
     axes.set_xlabel("measured latency (ms)")
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=5, fontsize=7, frameon=False)
+    return Panel(axes, points, CAP, uprights)
+
+
+def _point(net: ComparedNet, latency_ms: float, share: Proportion) -> Named:
+    """Where a net is drawn, in milliseconds and per cent."""
+    value = 100 * share.value
+    ends = (min(100 * share.low, value), max(100 * share.high, value))
+    return Named(net.name, latency_ms, value, *ends, radius=6.5 if net.kind == SEARCHED else 3.0, colour=COLOURS[net.kind])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,23 @@ def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write a figure into files whose suffixes choose the format; a ``$`` in a title, label or legend is a dollar."""
     _take_literally(figure)
     for path in paths:
-        with atomic_path(path) as temporary, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts that the font has not
+        with atomic_path(path) as temporary, without_glyph_warnings():
             figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def lay_out(figure: Figure) -> None:
+    """Find the places of all that is in a figure, as `save` will; then they can be asked for."""
+    _take_literally(figure)
+    with without_glyph_warnings():
+        figure.draw_without_rendering()
+
+
+@contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Names in scripts that the font has not are no fault."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def _take_literally(figure: Figure) -> None:
