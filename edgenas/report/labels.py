@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenas.escaping import terminal
 from edgenas.report.figures import lay_out, without_glyph_warnings
-from edgenas.report.places import Floats, Places, Scene, find_places
+from edgenas.report.page.places import Floats, Places, Scene, find_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,6 +104,7 @@ def _scene(figure: Figure, panel: Panel, sizes_N2: Floats) -> Scene:
         marks_N4=np.concatenate([anchors_N2 - radii_N1, anchors_N2 + radii_N1], axis=1),
         bars_N4=np.concatenate([low_N2 - cap_2, high_N2 + cap_2], axis=1),
         lines_B4=np.array([(x, room_4[1], x, room_4[3]) for x in lines]).reshape(-1, 4),
+        words_B4=np.zeros((0, 4)),
     )
 
 

@@ -15,7 +15,7 @@ from matplotlib.transforms import Bbox
 
 from edgenas.records import SEARCHED, ComparedNet, ComparePicture, CompareResult, Proportion
 from edgenas.report.compare import compare_figure
-from edgenas.report.places import NEAR, Scene, find_places
+from edgenas.report.page.places import NEAR, Scene, find_places
 from tests.report.test_views import POSITIVE, comparison
 
 Row = tuple[str, float, float, float]  # name, latency in ms, accuracy and sensitivity in per cent, as reported
@@ -146,7 +146,8 @@ def scene(*marks: tuple[float, float], room: tuple[float, float] = (200, 100), s
     marks_N2 = np.array(marks)
     marks_N4 = np.concatenate([marks_N2 - 3, marks_N2 + 3], axis=1)
     sizes_N2 = np.tile(np.array(size), (len(marks), 1))
-    return Scene(np.array([0.0, 0.0, *room]), sizes_N2, marks_N4, marks_N4, np.zeros((0, 4)))
+    nothing_B4 = np.zeros((0, 4))
+    return Scene(np.array([0.0, 0.0, *room]), sizes_N2, marks_N4, marks_N4, nothing_B4, nothing_B4)
 
 
 def test_a_name_with_room_stands_right_of_its_mark_and_level_with_it() -> None:

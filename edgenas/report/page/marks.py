@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgenas.report.page.axes import LEFT, RIGHT, TOP, Plot
 from edgenas.report.page.markup import Html, join, tag
+from edgenas.report.page.places import Scene, find_places
 
-CHAR_PX, LINE_PX = 6.4, 13.0  # of names in a picture
-APART_PX = 6  # that stay free between names of one line
+CHAR_PX, LINE_PX = 7.2, 14.0  # of names in a picture, on a phone too
 DASH_PX = 14  # of a line that has one place
-PLACES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))  # beside a point, the first that is free
+MARK_PX, CAP_PX = 6.0, 4.0  # half the width of a mark, and of an error bar
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,11 @@ class Point:
     y_ends: tuple[float, float] | None = None
 
 
-def points(plot: Plot, these: Sequence[Point]) -> Html:
-    """Error bars, then points, then names where there is room."""
+def points(plot: Plot, these: Sequence[Point], *, limits: Sequence[tuple[float, str]] = ()) -> Html:
+    """Error bars, then points, then names where there is room; with the upright limits, drawn elsewhere, that names leave free."""
     bars = [bar for each in these for bar in _bars(plot, each)]
     marks = [_mark(plot, each) for each in these]
-    return join([*bars, *marks, *_names(plot, [each for each in these if each.name])])
+    return join([*bars, *marks, *_names(plot, [each for each in these if each.name], limits)])
 
 
 def _bars(plot: Plot, point: Point) -> Iterable[Html]:
@@ -81,28 +84,42 @@ def shape_of(kind: str, x: float, y: float) -> Html:
             return tag("circle", cx=x, cy=y, r=3, class_=kind)
 
 
-def _names(plot: Plot, these: Sequence[Point]) -> Iterable[Html]:
-    """Each name at the first place beside its point where it covers no other name or named point."""
-    taken = [(plot.x_px(each.x) - 6, plot.y_px(each.y) - 6, 12.0, 12.0) for each in these]
-    for each in these:
-        x, y, width = plot.x_px(each.x), plot.y_px(each.y), CHAR_PX * len(each.name)
-        for right, down in PLACES:
-            left = x + 9 if right > 0 else (x - 9 - width if right < 0 else x - width / 2)
-            top = y - LINE_PX / 2 + down * 14
-            box = (left, top, width, LINE_PX)
-            is_inside = left >= LEFT and left + width <= plot.width - RIGHT + 8
-            is_inside = is_inside and top >= TOP - 8 and top + LINE_PX <= plot.height - 40
-            if is_inside and not any(_overlap(box, other) for other in taken):
-                taken.append((left - APART_PX, top, width + 2 * APART_PX, LINE_PX))
-                at, anchor = {1: (x + 9, "start"), -1: (x - 9, "end"), 0: (x, "middle")}[right]
-                yield tag("text", each.name, x=round(at, 1), y=round(top + 10, 1), text_anchor=anchor, class_="name")
-                break
+def _names(plot: Plot, these: Sequence[Point], limits: Sequence[tuple[float, str]]) -> Iterable[Html]:
+    """Names where they cover nothing, with lines to those that stand away; one that would cover another is left out."""
+    kept: list[Box] = []
+    places = find_places(_scene(plot, these, limits))
+    for each, box_4, is_linked in zip(these, places.boxes_N4, places.is_linked_N, strict=True):
+        left, top, right, bottom = (round(float(end), 1) for end in box_4)
+        if any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in kept):
+            continue
+        kept.append((left, top, right, bottom))
+        x, y = plot.x_px(each.x), plot.y_px(each.y)
+        if is_linked:
+            end_x, end_y = min(max(x, left), right), min(max(y, top), bottom)
+            yield tag("path", d=f"M{x} {y}L{end_x} {end_y}", class_=f"bar link {each.kind}")
+        at, anchor = (left, "start") if left >= x else ((right, "end") if right <= x else (round((left + right) / 2, 1), "middle"))
+        yield tag("text", each.name, x=at, y=round(top + 10, 1), text_anchor=anchor, class_="name")
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    is_beside = one[0] + one[2] <= other[0] or other[0] + other[2] <= one[0]
-    is_above = one[1] + one[3] <= other[1] or other[1] + other[3] <= one[1]
-    return not (is_beside or is_above)
+def _scene(plot: Plot, these: Sequence[Point], limits: Sequence[tuple[float, str]]) -> Scene:
+    """The picture as names see it, in pixels."""
+    marks = [(plot.x_px(each.x), plot.y_px(each.y)) for each in these]
+    upright = [[plot.y_px(end) for end in each.y_ends or (each.y, each.y)] for each in these]
+    bars = [(x - CAP_PX, high, x + CAP_PX, low) for (x, _), (low, high) in zip(marks, upright, strict=True)]
+    level = [
+        (plot.x_px(each.x_ends[0]), y - CAP_PX, plot.x_px(each.x_ends[1]), y + CAP_PX)
+        for each, (_, y) in zip(these, marks, strict=True)
+        if each.x_ends is not None
+    ]
+    uprights = [_limit_boxes(plot, *each) for each in limits if _is_inside(plot, each[0])]
+    return Scene(
+        room_4=np.array([LEFT, TOP - 8, plot.width - RIGHT + 8, plot.y_px(plot.y.low)], dtype=np.float64),
+        sizes_N2=np.array([(CHAR_PX * len(each.name), LINE_PX) for each in these]).reshape(-1, 2),
+        marks_N4=np.array([(x - MARK_PX, y - MARK_PX, x + MARK_PX, y + MARK_PX) for x, y in marks]).reshape(-1, 4),
+        bars_N4=np.array(bars).reshape(-1, 4),
+        lines_B4=np.array([*level, *(line for line, _ in uprights)]).reshape(-1, 4),
+        words_B4=np.array([words for _, words in uprights]).reshape(-1, 4),
+    )
 
 
 def line(plot: Plot, places: Sequence[tuple[float, float]], kind: str, *, is_step: bool = False) -> Html:
@@ -120,13 +137,23 @@ def line(plot: Plot, places: Sequence[tuple[float, float]], kind: str, *, is_ste
 
 def limit(plot: Plot, value: float, words: str) -> Html:
     """A line upright at a limit, with its name; nothing where it lies beyond the axis."""
-    if not plot.x.low <= value <= plot.x.high:
+    if not _is_inside(plot, value):
         return Html("")
-    x = plot.x_px(value)
-    at_left = x > plot.width * 0.6
-    upright = tag("line", x1=x, x2=x, y1=TOP, y2=plot.y_px(plot.y.low), class_="limit")
-    anchor = "end" if at_left else "start"
-    return join([upright, tag("text", words, x=x - 5 if at_left else x + 5, y=TOP + 9, text_anchor=anchor, class_="name")])
+    (x, top, _, bottom), (left, _, right, _) = _limit_boxes(plot, value, words)
+    upright = tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="limit")
+    at, anchor = (right, "end") if right < x else (left, "start")
+    return join([upright, tag("text", words, x=at, y=TOP + 9, text_anchor=anchor, class_="name")])
+
+
+def _is_inside(plot: Plot, value: float) -> bool:
+    return plot.x.low <= value <= plot.x.high
+
+
+def _limit_boxes(plot: Plot, value: float, words: str) -> tuple[Box, Box]:
+    """Boxes of the line at a limit and of its name, which stands where there is more room."""
+    x, width = plot.x_px(value), CHAR_PX * len(words)
+    left = x - 5 - width if x > plot.width * 0.6 else x + 5
+    return (x, TOP, x, plot.y_px(plot.y.low)), (left, TOP - 1, left + width, TOP + LINE_PX - 1)
 
 
 def level(plot: Plot, value: float, words: str) -> Html:

@@ -63,9 +63,10 @@ def seen(page: ResultsPage, search: SearchResult) -> Html:
         Axis.over(COSTS[page.cost], [*costs, *(point.x for point in finals), *near], least=0.0),
         Axis.over("accuracy on select (%)", [*(row.top1 for row in rows), *ends], shown=per_cent, least=0.0, most=1.0),
     )
+    limits = [] if bound is None else [(scale * bound, f"limit {scale * bound:.3g}")]
     front = sorted((costs[i], rows[i].top1) for i in _front(costs, [row.top1 for row in rows]))
-    drawn = [line(plot, front, "l-front", is_step=True), points(plot, marks), points(plot, finals)]
-    drawn += [limit(plot, scale * bound, f"limit {scale * bound:.3g}")] if bound is not None else []
+    drawn = [line(plot, front, "l-front", is_step=True), points(plot, marks), points(plot, finals, limits=limits)]
+    drawn += [limit(plot, *each) for each in limits]
     title = f"Searched: {len(page.rows):,} nets with the supernet's weights"
     kinds = [("k-seen", "evaluated"), ("k-final", "finalist, 95 % interval"), ("k-winner", "winner"), ("l-front", "Pareto front")]
     kinds += [("k-hand", "hand-made")] if any(row.hand_designed for row in search.finalists) else []
@@ -121,7 +122,8 @@ def trained(page: ResultsPage) -> Html:
             Axis.over("measured latency (ms)", [*(point.x for point in marks), *near], least=0.0, room=0.14),
             Axis.over(label, ends, shown=per_cent, least=0.0, most=1.0),
         )
-        drawn = [points(plot, marks)] + ([limit(plot, bound, f"limit {bound:.3g} ms")] if bound is not None else [])
+        limits = [] if bound is None else [(bound, f"limit {bound:.3g} ms")]
+        drawn = [points(plot, marks, limits=limits), *(limit(plot, *each) for each in limits)]
         name = title if metric == "top1" else f"Trained to the end: {page.positive} found in test"
         used = dict.fromkeys(point.kind for point in marks)
         figures.append(figure(name, plot.svg(name, *drawn), legend([(kind, KIND_WORDS[kind]) for kind in used])))

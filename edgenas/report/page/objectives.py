@@ -87,7 +87,7 @@ def objectives(page: ResultsPage, search: SearchResult, axes: Sequence[FrontAxis
     marks = [_point(page.rows[place], place, x, y, axes) for place in places]
     assert search.analysis is not None
     front = sorted(((x.value(place), y.value(place)) for place in search.analysis.front.drawn), reverse=x.axis.maximize)
-    drawn = [line(plot, front, "l-front", is_step=True), points(plot, marks), points(plot, finals)]
+    drawn = [line(plot, front, "l-front", is_step=True), points(plot, marks), points(plot, finals, limits=x.near)]
     drawn += [limit(plot, end, words) for end, words in x.near] + [level(plot, end, words) for end, words in y.near]
     title = f"Searched: {len(page.rows):,} nets with the supernet's weights"
     spans = any(point.x_ends or point.y_ends for point in finals)

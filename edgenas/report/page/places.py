@@ -38,6 +38,7 @@ class Scene:
         marks_N4: around the marks.
         bars_N4: around the bars through them.
         lines_B4: around what belongs to no mark, e.g. the line of a limit.
+        words_B4: around other words that stand there.
     """
 
     room_4: Floats
@@ -45,6 +46,7 @@ class Scene:
     marks_N4: Floats
     bars_N4: Floats
     lines_B4: Floats
+    words_B4: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Places:
     Attributes:
         boxes_N4: of the names.
         is_linked_N: whether a line must say whose name it is.
-        num_covering: names that cover another name, a mark, a bar or a line.
+        num_covering: names that cover another name or word, a mark, a bar or a line.
     """
 
     boxes_N4: Floats
@@ -117,6 +119,7 @@ def _alone(scene: Scene, name: int, options: _Options) -> Floats:
     lines_B4, other_lines_B4 = (np.concatenate([bars_B4, scene.lines_B4]) for bars_B4 in (scene.bars_N4, scene.bars_N4[others]))
     cost_P = options.far_P + OUTSIDE * _leaves(options.boxes_P4, scene.room_4)
     cost_P += COVERED_MARK * _covered(options.boxes_P4, scene.marks_N4) + COVERED_LINE * _covered(options.boxes_P4, lines_B4)
+    cost_P += COVERED_NAME * _covered(options.boxes_P4, scene.words_B4) + CROSSED_NAME * _crossed(options.links_P4, scene.words_B4)
     cost_P += CROSSED_MARK * _crossed(options.links_P4, scene.marks_N4[others])
     cost_P += CROSSED_LINE * _crossed(options.links_P4, other_lines_B4)
     return cost_P + NOT_CLEAR * _others_near(scene, name, options.boxes_P4)
@@ -141,7 +144,7 @@ def _others_near(scene: Scene, name: int, boxes_P4: Floats) -> Floats:
 
 def _num_covering(scene: Scene, boxes_N4: Floats) -> int:
     """How many names cover something."""
-    shapes_B4 = np.concatenate([scene.marks_N4, scene.bars_N4, scene.lines_B4])
+    shapes_B4 = np.concatenate([scene.marks_N4, scene.bars_N4, scene.lines_B4, scene.words_B4])
     num = 0
     for name, box_4 in enumerate(boxes_N4):
         around_B4 = np.concatenate([shapes_B4, np.delete(boxes_N4, name, axis=0)])
