@@ -21,6 +21,7 @@ from edgenas.training.checkpoints import load_state
 from edgenas.training.fitting import fit
 from edgenas.training.folder import STATE
 from edgenas.training.loop import start
+from tests.project.losing import LostError, ray_that_gives
 from tests.training.jobs import tiny_job
 from tests.training.tiny import CPU
 
@@ -68,29 +69,10 @@ def test_a_process_that_does_not_see_the_run_folder_takes_one_of_its_own(tmp_pat
     assert not (tmp_path / "elsewhere").exists()
 
 
-class _LostError(Exception):
-    pass
-
-
-class _TaskError(_LostError):
-    pass
-
-
-def ray_that_gives(answer: Any) -> Any:
-    """What is asked of Ray about one net."""
-
-    def get(each: object) -> Any:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=_LostError, RayTaskError=_TaskError))
-
-
 def test_a_net_whose_process_is_lost_again_and_again_is_named(tmp_path: Path) -> None:
     prover: Any = SimpleNamespace()
     with pytest.raises(ClusterError, match=r"^the process that trained alone 1/4 was lost 6 times: it died\. the same") as caught:
-        list(_take(prover, ORDER, 0, ray_that_gives(_LostError("it died\nmore")), None))
+        list(_take(prover, ORDER, 0, ray_that_gives(LostError("it died\nmore")), None))
     assert "take fewer --workers" in caught.value.hint
     notes = (Note("a loss was not finite"),)
     failed = proof_workers._Answer(None, notes, EdgeNASError("it diverged"))

@@ -14,11 +14,21 @@ import pytest
 import torch
 
 from edgenas.errors import MissingBackendError
-from edgenas.project.searching.ray_workers import STARTS, ClusterError, RayEvaluator, Workers, _await_all, cluster, require_address
+from edgenas.project.searching.ray_workers import (
+    STARTS,
+    ClusterError,
+    RayEvaluator,
+    Workers,
+    _await_all,
+    answer_of,
+    cluster,
+    require_address,
+)
 from edgenas.search import EvolutionSettings, Raced, evolve
 from edgenas.spaces import Genes, Task, get_space
 from edgenas.supernets import build_supernet
 from edgenas.training.evaluation import SupernetEvaluator
+from tests.project.losing import LostError, TaskError, ray_that_gives
 
 SPACE, TASK = get_space("pvt-nano"), Task(3, 3, 32)
 LABELS = np.random.default_rng(0).integers(3, size=300)
@@ -105,3 +115,13 @@ def test_an_address_where_nothing_answers_is_told_at_once() -> None:
         require_address(f"127.0.0.1:{port}")
     for left_to_ray in (None, "auto", "nonsense"):
         require_address(left_to_ray)
+
+
+def test_a_task_whose_process_is_lost_again_and_again_is_told_and_what_it_raises_goes_on() -> None:
+    told = {"process": "the process that counts", "goes_on": "where it was"}
+    assert answer_of(ray_that_gives(3), None, **told) == 3
+    text = r"^the process that counts was lost 6 times: it died\. the same command goes on where it was; where memory"
+    with pytest.raises(ClusterError, match=text):
+        answer_of(ray_that_gives(LostError("it died\nmore")), None, **told)
+    with pytest.raises(TaskError, match=r"^its own$"):
+        answer_of(ray_that_gives(TaskError("its own")), None, **told)

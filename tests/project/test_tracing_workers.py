@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,25 +28,7 @@ from edgenas.project.searching.tracing_workers import TracingWorkers, _Answer, _
 from edgenas.runs import Note
 from edgenas.spaces import SPACES, Task
 from tests.latency.toy import ToyRuntime
-
-
-class _LostError(Exception):
-    pass
-
-
-class _TaskError(_LostError):
-    pass
-
-
-def ray_that_gives(answer: Any) -> Any:
-    """What is asked of Ray about one chain."""
-
-    def get(each: object) -> Any:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=_LostError, RayTaskError=_TaskError))
+from tests.project.losing import LostError, ray_that_gives
 
 
 def test_only_files_of_the_versions_that_are_here_are_taken() -> None:
@@ -60,7 +41,7 @@ def test_only_files_of_the_versions_that_are_here_are_taken() -> None:
     with pytest.raises(
         ClusterError, match=r"^a process that traced components was lost 6 times: it died\. the same command goes on"
     ):
-        _taken(ray_that_gives(_LostError("it died\nmore")), None, ["one.onnx"])
+        _taken(ray_that_gives(LostError("it died\nmore")), None, ["one.onnx"])
 
 
 @pytest.fixture

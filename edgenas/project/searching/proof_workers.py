@@ -25,7 +25,7 @@ import torch
 from edgenas.errors import EdgeNASError, RunFolderError
 from edgenas.project.journals import PROOFS
 from edgenas.project.searching.proof import Prover
-from edgenas.project.searching.ray_workers import RETRIES, ClusterError, Workers, cluster, num_there
+from edgenas.project.searching.ray_workers import RETRIES, ClusterError, Workers, answer_of, cluster, num_there
 from edgenas.records import Arch
 from edgenas.runs import Journal, Note, Progress, Record, RunFolder
 from edgenas.runs.place import threads_here
@@ -140,14 +140,7 @@ def _crowded(workers: Workers) -> Iterator[Note]:
 def _take(prover: Prover, order: ProofOrder, place: int, ray: Any, each: Any) -> Iterator[Record]:
     """Record what one process gives."""
     label = order.labels[place]
-    try:
-        answer: _Answer = ray.get(each)
-    except ray.exceptions.RayTaskError:
-        raise
-    except ray.exceptions.RayError as error:
-        text = f"the process that trained {label} was lost {RETRIES + 1} times: {str(error).strip().partition(chr(10))[0]}"
-        hint = "the same command goes on where every net is; where memory ran out, take fewer --workers"
-        raise ClusterError(text, hint=hint) from error
+    answer: _Answer = answer_of(ray, each, process=f"the process that trained {label}", goes_on="where every net is")
     yield from answer.notes
     if answer.error is not None:
         raise answer.error

@@ -130,6 +130,28 @@ def num_there(ray: Any, num_workers: int | None, device: str) -> int:
     return num
 
 
+def answer_of(ray: Any, each: Any, *, process: str, goes_on: str) -> Any:
+    """What a process gives back for a task; what it raises itself goes on.
+
+    Args:
+        ray: connected.
+        each: what Ray gave for the task.
+        process: which, in words.
+        goes_on: from where the same command does, in words.
+
+    Raises:
+        ClusterError: if it was lost again and again.
+    """
+    try:
+        return ray.get(each)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        text = f"{process} was lost {RETRIES + 1} times: {str(error).strip().partition(chr(10))[0]}"
+        hint = f"the same command goes on {goes_on}; where memory ran out, take fewer --workers"
+        raise ClusterError(text, hint=hint) from error
+
+
 def _unreached(address: str | None, error: Exception) -> ClusterError:
     text = str(error).strip().partition("\n")[0]
     if address is None:

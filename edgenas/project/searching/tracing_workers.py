@@ -23,7 +23,7 @@ from edgenas.errors import EdgeNASError
 from edgenas.latency import ComponentGraphs
 from edgenas.latency.measuring import Traced
 from edgenas.latency.nets import Portion
-from edgenas.project.searching.ray_workers import RETRIES, ClusterError, Workers, cluster, num_there, require_ray
+from edgenas.project.searching.ray_workers import RETRIES, ClusterError, Workers, answer_of, cluster, num_there, require_ray
 from edgenas.runs import Note
 
 LOOK_EVERY_S = 0.5
@@ -144,14 +144,8 @@ def _taken(ray: Any, each: Any, names: Sequence[str]) -> tuple[Process | None, d
         ClusterError: if it was lost again and again, or its packages are of other versions.
         EdgeNASError: what it reports.
     """
-    try:
-        answer: _Answer = ray.get(each)
-    except ray.exceptions.RayTaskError:
-        raise
-    except ray.exceptions.RayError as error:
-        text = f"a process that traced components was lost {RETRIES + 1} times: {str(error).strip().partition(chr(10))[0]}"
-        hint = "the same command goes on with what was traced; where memory ran out, take fewer --workers"
-        raise ClusterError(text, hint=hint) from error
+    process, goes_on = "a process that traced components", "with what was traced"
+    answer: _Answer = answer_of(ray, each, process=process, goes_on=goes_on)
     if answer.error is not None:
         raise answer.error
     assert answer.files is not None
