@@ -22,6 +22,7 @@ from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.errors import ArtefactError, ExportError, GateError, MissingBackendError, PrecisionError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net
+from tests.exporters.outliers import outlier_net
 
 CALIBRATION = CalibrationImages(images(32, seed=1), max_changed=0.2)
 SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
@@ -149,19 +150,6 @@ def test_a_layer_that_loses_decisions_stays_float_and_is_named(method: str, tmp_
     assert file.notes["calibration"] == f"{method} over 48 images of calibrate"
     assert int(file.notes["int8_layers"]) < int(file.notes["int8_layers_possible"])
     assert "mlp.3/Gemm" in str(file.notes["int8_left_out"])
-
-
-def outlier_net() -> nn.Module:
-    """The tiny net with a hidden channel of 10,000 that nothing reads: eight bits over it leave nothing for the others."""
-    net = tiny_net()
-    with torch.no_grad():
-        first, last = net.mlp[0], net.mlp[3]
-        first.weight.mul_(8)
-        last.weight.mul_(8)
-        first.bias[0] = 1e4
-        last.weight[:, 0] = 0
-        net.head.bias -= net(torch.from_numpy(images(48, seed=1))).mean(dim=0)  # so that all classes are decided
-    return net
 
 
 @pytest.mark.slow

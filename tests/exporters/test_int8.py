@@ -21,23 +21,11 @@ from edgenas.deploy.calibrating import CalibrationImages, chosen_rows
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
+from tests.exporters.outliers import outlier_net
 
 CALIBRATION = CalibrationImages(images(48, seed=1), max_changed=0.05)
 NUM = 7  # products of the tiny net
 SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
-
-
-def outlier_net() -> nn.Module:
-    """The tiny net with a hidden channel of 10,000 that nothing reads: eight bits over it leave nothing for the others."""
-    net = tiny_net()
-    with torch.no_grad():
-        first, last = net.mlp[0], net.mlp[3]
-        first.weight.mul_(8)
-        last.weight.mul_(8)
-        first.bias[0] = 1e4
-        last.weight[:, 0] = 0
-        net.head.bias -= net(torch.from_numpy(images(48, seed=1))).mean(dim=0)  # so that all classes are decided
-    return net
 
 
 class Sole(nn.Module):
