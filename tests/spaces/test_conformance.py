@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from edgenas.spaces import SearchSpace, get_space
+from edgenas.spaces import SPACES, SearchSpace, get_space
 from edgenas.testing.spaces import SpaceConformance
 from tests.spaces.test_base import TREE
 
@@ -165,3 +168,8 @@ class TestConditionalSpace(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return TREE
+
+
+def test_every_space_is_held_to_the_contract() -> None:
+    held = re.findall(r'get_space\("([^"]+)"\)', Path(__file__).read_text(encoding="utf-8"))
+    assert sorted(held) == sorted(SPACES.own)

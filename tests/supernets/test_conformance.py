@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from torch import nn
 
-from edgenas.spaces import SearchSpace, Task, get_space
+from edgenas.spaces import SPACES, SearchSpace, Task, get_space
+from edgenas.supernets.pvt_mobile_net import AttentionBlock, ConvBlock
 from edgenas.supernets.pvt_mobile_star_net import StarBlock
 from edgenas.testing.supernets import SupernetConformance, awakened_supernet
 from edgenas.training.sampling import sandwich, uniform_genes
+
+LARGE = [space for space in SPACES.own.values() if space.default_task.image_px > 64]
 
 
 class TestPvtNano(SupernetConformance):
@@ -228,6 +234,19 @@ class TestPvtMobileStar(TestPvtMobileNano):
         return get_space("pvt-mobile-star")
 
 
+def with_small_branches(supernet: nn.Module) -> nn.Module:
+    """A supernet, changed here, whose blocks add little: some forty of drawn weights, or twenty products of such, are infinite."""
+    for module in supernet.modules():
+        if isinstance(module, StarBlock):
+            module.g.bn.weight.data.mul_(0.01)
+            module.dwconv2.conv.weight.data.mul_(0.1)
+        elif isinstance(module, ConvBlock):
+            module.pw_proj.conv.weight.data.mul_(0.5)
+        elif isinstance(module, AttentionBlock):
+            module.attn.output.proj.weight.data.mul_(0.5)
+    return supernet
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 class TestPvtMobileSmall(TestPvtMobileNano):
@@ -240,6 +259,10 @@ class TestPvtMobileSmall(TestPvtMobileNano):
     @pytest.fixture
     def task(self, space: SearchSpace) -> Task:
         return Task(num_classes=4, in_channels=3, image_px=160)
+
+    def awakened(self, space: SearchSpace, task: Task) -> nn.Module:
+        """With blocks that add little."""
+        return with_small_branches(super().awakened(space, task))
 
 
 class TestPvtMobile(TestPvtMobileSmall):
@@ -255,20 +278,9 @@ class TestPvtMobileHybrid(TestPvtMobileSmall):
 
 
 class TestPvtMobileStarL(TestPvtMobileSmall):
-    """Products of what was drawn at random outgrow single precision within twenty blocks, unless each adds little."""
-
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("pvt-mobile-star-l")
-
-    @pytest.fixture
-    def supernet(self, space: SearchSpace, task: Task) -> nn.Module:
-        supernet = awakened_supernet(space, task, self.make)
-        for module in supernet.modules():
-            if isinstance(module, StarBlock):
-                module.g.bn.weight.data.mul_(0.01)
-                module.dwconv2.conv.weight.data.mul_(0.1)
-        return supernet
 
     def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
         """The widest and deepest nets of all kinds of blocks first: uniformly, the last row of one comes once in 200 draws."""
@@ -276,3 +288,23 @@ class TestPvtMobileStarL(TestPvtMobileSmall):
         widest_AG = space.extreme(largest=True).repeat(80, axis=0)
         widest_AG = space.mutate(widest_AG, np.random.default_rng(1), prob=np.array(free, dtype=float))
         return [*(tuple(map(int, row_G)) for row_G in widest_AG), *super().drawn(space)]
+
+
+def test_the_supernet_of_every_space_is_held_to_the_contract() -> None:
+    held = re.findall(r'get_space\("([^"]+)"\)', Path(__file__).read_text(encoding="utf-8"))
+    assert sorted(held) == sorted(SPACES.own)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("space", [pytest.param(space, id=space.name) for space in LARGE])
+def test_the_extremes_of_a_large_space_keep_the_contract_at_its_own_size_and_classes(space: SearchSpace) -> None:
+    """Above, large spaces are given small images, and few classes."""
+    suite, task = SupernetConformance(), space.default_task
+    archs = [tuple(int(gene) for gene in space.extreme(largest=largest)[0]) for largest in (False, True)]
+    supernet = with_small_branches(awakened_supernet(space, task))
+    suite.test_an_extracted_subnet_computes_what_the_supernet_computes(supernet, task, archs)
+    suite.test_components_chain_into_the_net(supernet, space, task, archs)
+    suite.test_the_cost_terms_hold_the_components_of_the_net(space, task, archs)
+    suite.test_its_parameters_are_those_that_the_cost_model_counts(space, task, archs)
+    suite.test_the_extremes_bound_every_cost(space, task)
