@@ -65,11 +65,13 @@ class SupernetConformance:
     Attributes:
         num_random: architectures that are drawn beside both extremes.
         max_steps: drawn subnets within which everything must have learnt.
+        num_blind: of these architectures, those that answer every image alike; a head whose units are all silent hides mistakes.
         make: builds the supernet under test.
     """
 
     num_random = 3
     max_steps = 32
+    num_blind = 0
     make: Make = staticmethod(build_supernet)
 
     @pytest.fixture(autouse=True)
@@ -118,9 +120,8 @@ class SupernetConformance:
         self, supernet: nn.Module, task: Task, archs: list[Row]
     ) -> None:
         answers = [_answer_of_both(supernet, genes, images_for(task)) for genes in archs]
-        assert min(float((one_K - other_K).abs().max()) for one_K, other_K in answers) > 10 * TOLERANCE, (
-            "two images are answered alike"
-        )
+        apart = [float((one_K - other_K).abs().max()) for one_K, other_K in answers]
+        assert sum(distance <= 10 * TOLERANCE for distance in apart) <= self.num_blind, "two images are answered alike"
         distances = [float((first - second).abs().max()) for first, second in combinations(answers, 2)]
         assert min(distances) > 10 * TOLERANCE, "two architectures answer alike"
 
