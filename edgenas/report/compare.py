@@ -131,10 +131,13 @@ def compare_figure(shown: ComparePicture) -> Figure:
 
 def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> Panel:
     """Points with their intervals, and the limit; a legend below. Their names are not written yet."""
-    timed = [(net, net.latency_ms_measured, share) for net, share in zip(result.nets, shares, strict=True) if share.n]
-    points = [_point(net, latency_ms, share) for net, latency_ms, share in timed if latency_ms is not None]
+    timed = [
+        (net.kind, _point(net, net.latency_ms_measured, share))
+        for net, share in zip(result.nets, shares, strict=True)
+        if net.latency_ms_measured is not None and share.n
+    ]
     kinds: set[str] = set()
-    for kind, point in zip([net.kind for net, latency_ms, _ in timed if latency_ms is not None], points, strict=True):
+    for kind, point in timed:
         axes.errorbar(
             point.x,
             point.y,
@@ -154,7 +157,7 @@ def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> P
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=5, fontsize=7, frameon=False)
-    return Panel(axes, points, CAP, uprights)
+    return Panel(axes, [point for _, point in timed], CAP, uprights)
 
 
 def _point(net: ComparedNet, latency_ms: float, share: Proportion) -> Named:
