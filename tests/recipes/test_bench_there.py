@@ -15,9 +15,12 @@ from tests.remote.servers import HAS_ALL, serving
 from tests.remote.test_profile import edgenas_in
 
 
+UNTRAINED = ("--set", "gates.min_agreement=0.5", "--set", "gates.max_new_false_negatives=145")  # int8 of a net of two epochs
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_ALL, reason="needs OpenSSH's server and client")
-def test_artefacts_are_timed_on_another_machine(
+def test_artefacts_int8_among_them_are_timed_and_asked_on_another_machine(
     reference: Reference, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = tmp_path / "work"
@@ -25,12 +28,15 @@ def test_artefacts_are_timed_on_another_machine(
     with serving(tmp_path_factory.mktemp("sshd")) as server:
         monkeypatch.setenv(CONFIG, str(server.config))
         address = f"{server.address()}?python={sys.executable}&dir={server.folder}/there"
-        code, value, err = edgenas_in(work, "export", "--bench", "--device", address, "--set", "export.bench_visits=5")
+        bench = ("export", "--bench", "--device", address, "--set", "export.bench_visits=5", *UNTRAINED)
+        code, value, err = edgenas_in(work, *bench, "--format", "onnx,executorch", "--precision", "int8")
     assert code == 0, (value["error"], err)
     assert value["outputs"]["bench"] == "export/bench-127.0.0.1.json"
     found = value["result"]["bench"]
     kept = BenchResult.read(work / "edgenas-run" / value["outputs"]["bench"])
     assert kept.choice is not None
-    assert {row["runtime"] for row in found["rows"]} >= {"onnxruntime-cpu"}
+    timed = {(row["runtime"], row["precision"]) for row in found["rows"]}
+    assert timed >= {("onnxruntime-cpu", "fp32"), ("onnxruntime-cpu", "int8"), ("executorch-cpu", "int8")}, found["left_out"]
+    assert "files answered the golden images as they must" in err
     assert not (work / "edgenas-run" / "export" / "bench.json").exists()
     assert not list((server.folder / "there").iterdir())

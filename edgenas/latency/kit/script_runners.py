@@ -38,7 +38,11 @@ class OrtRunner:
 
     def __call__(self) -> Any:
         """One synchronous call, input and output in host memory."""
-        return self.session.run(None, {self.name: self.image})[0]
+        return self.answer(self.image)
+
+    def answer(self, images: Any) -> Any:
+        """Logits of as many images as it takes at once."""
+        return self.session.run(None, {self.name: images})[0]
 
     def close(self) -> None:
         """Free the session."""
