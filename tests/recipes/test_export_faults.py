@@ -317,6 +317,7 @@ def test_an_export_that_is_interrupted_says_so(work: Path, zygote_edgenas: Zygot
     assert not (work / RUN / "export" / "onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_ALL, reason="needs OpenSSH's server and client")
 def test_a_device_that_answers_otherwise_or_goes_away(
     exported: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
