@@ -157,7 +157,7 @@ def tried_here(folder: Path, entrant: dict[str, Any]) -> dict[str, Any]:
         runner = open_entrant(folder, entrant)
         runner()
         if entrant["runtime"] == "onnxruntime-cpu":
-            info = {**ort_info(entrant["threads"]), "precision": entrant["precision"]}
+            info = ort_info(entrant["threads"], entrant["precision"])
         else:
             info = runner.info(entrant["precision"])
         found: dict[str, Any] = {"info": info}

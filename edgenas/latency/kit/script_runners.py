@@ -64,7 +64,7 @@ def ort_packages() -> tuple[Any, Any]:
     return numpy, onnxruntime
 
 
-def ort_info(threads: int | None) -> dict[str, Any]:
+def ort_info(threads: int | None, precision: str = "fp32") -> dict[str, Any]:
     """What a live session would say of itself."""
     _, package = ort_packages()
     return {
@@ -72,7 +72,7 @@ def ort_info(threads: int | None) -> dict[str, Any]:
         "device_kind": "cpu",
         "runtime": "onnxruntime-cpu",
         "runtime_version": package.__version__,
-        "precision": "fp32",
+        "precision": precision,
         "threads": usable_threads() if threads is None else threads,
         "spinning": True,
         "details": {"provider": "CPUExecutionProvider", "graph_optimization": "all"},
