@@ -210,11 +210,15 @@ class Workshop:
         """The ONNX graph of a net in the precision that is timed.
 
         Raises:
-            LatencyTableError: for int8 that is not of the kind that ships.
+            LatencyTableError: for int8 that is not of the kind that ships, and for bf16, which needs graphs of a later opset.
         """
         import onnx
 
         self._require_own_int8()
+        if self.precision == "bf16":
+            raise LatencyTableError(
+                "kits time nets in fp32, fp16 and int8, not in bf16", hint="run `edgenas profile` on the device itself"
+            )
         composed = rewrite(self._composed.graphs.net(components), self.rewrites).model
         if self.precision not in ("fp16", "int8"):
             return composed

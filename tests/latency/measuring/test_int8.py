@@ -1,4 +1,4 @@
-"""Nets that are timed in int8: the integers that ship, or a refusal by name."""
+"""Nets that are timed in reduced precisions: the integers that ship, or a refusal by name."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def test_composed_nets_hold_the_integers_that_ship(tmp_path: Path) -> None:
 def test_a_runtime_whose_int8_is_not_made_of_parts_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(LatencyTableError, match="nets are timed in int8 by onnxruntime-cpu alone"):
         workshop(tmp_path, "openvino-cpu").target(1)
+
+
+def test_a_kit_is_refused_in_a_precision_that_its_nets_would_not_have(tmp_path: Path) -> None:
+    runtime = get_runtime("tensorrt")
+    shop = Workshop(SPACE, Task(3), runtime, "bf16", 1, opset=18, cache=tmp_path / "cache", scratch=tmp_path)
+    with pytest.raises(LatencyTableError, match="kits time nets in fp32, fp16 and int8, not in bf16"):
+        shop.graph([])
+    with pytest.raises(LatencyTableError, match="nets are timed in int8 by onnxruntime-cpu alone"):
+        workshop(tmp_path, "tensorrt").graph([])
 
 
 def test_a_kit_holds_no_integer_weight_but_those_that_the_device_draws(tmp_path: Path) -> None:
