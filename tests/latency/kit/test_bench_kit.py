@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -23,7 +24,7 @@ from edgenas.latency import TimingSettings
 from edgenas.latency.kit import BenchKit, TurnFile, bench_kit, read_turns
 from edgenas.latency.kit.bench import BENCH_SCRIPTS
 from edgenas.latency.kit.script_bench import shuffled
-from edgenas.latency.kit.script_files import tried_here
+from edgenas.latency.kit.script_files import OpenVinoRunner, tried_here
 from edgenas.runs import write_sealed
 from tests.latency.kits import graph, old_python, run_bare
 
@@ -111,6 +112,17 @@ def test_openvino_that_computes_in_another_precision_than_the_file_is_said_to_ho
     assert "info" in tried_here(tmp_path, {**entrant, "precision": "fp32"})
     reason = tried_here(tmp_path, {**entrant, "precision": "int8"})["reason"]
     assert re.fullmatch("OpenVINO computes in f32 on .*, the file is int8", reason)
+
+
+def test_openvino_compiles_a_file_for_any_number_of_images_for_as_many_as_are_timed(tmp_path: Path) -> None:
+    net = graph(range(2))
+    for value in (net.graph.input[0], net.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(net, tmp_path / "any.onnx")
+    runner = OpenVinoRunner(tmp_path / "any.onnx", [1, 3, 32, 32], 1, "fp32")
+    assert list(runner.compiled.inputs[0].shape) == [1, 3, 32, 32]
+    assert runner().shape == (1, 32)
+    runner.close()
 
 
 def test_equal_files_are_sent_once(tmp_path: Path) -> None:
