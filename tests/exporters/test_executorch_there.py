@@ -31,6 +31,7 @@ def test_int8_is_timed_and_answers_as_here_and_a_damaged_program_is_left_out(tmp
         (tmp_path / "there" / name).write_bytes(path.read_bytes())
     done = subprocess.run([sys.executable, "bench.py"], cwd=tmp_path / "there", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if ".cpp" in line or "torch" in line], done.stderr
     found = read_turns(tmp_path / "there" / "results.json", kit)
     _, reason, info = found.infos
     assert isinstance(reason, str)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,10 @@ class ExecuTorchRunner:
     """One program in ExecuTorch's own runtime, with XNNPACK; its pool of threads is the process's, and is set anew for each."""
 
     def __init__(self, path: Path, shape: list[int], threads: int | None) -> None:
+        with hushed():
+            self._open(path, shape, threads)
+
+    def _open(self, path: Path, shape: list[int], threads: int | None) -> None:
         import numpy
         import torch  # first: ExecuTorch's bindings need its libraries
         from executorch.extension.pybindings import portable_lib
@@ -126,6 +133,21 @@ class ExecuTorchRunner:
     def close(self) -> None:
         """Free it."""
         self.method = self.program = None
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what libraries write to stderr themselves from whoever follows this script there."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def open_entrant(folder: Path, entrant: dict[str, Any]) -> Any:
