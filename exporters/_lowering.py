@@ -84,7 +84,9 @@ def lowered(program: ExportedProgram, texts: Mapping[str, str], name: str) -> tu
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: opened_attention})
+        attention = torch.ops.aten.scaled_dot_product_attention.default
+        if any(node.target is attention for node in program.graph.nodes):  # it is a trace of its own
+            program = program.run_decompositions({attention: opened_attention})
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=dict(texts))
         notes = delegation(edge.exported_program().graph_module)
         with log_kept():

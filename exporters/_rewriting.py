@@ -32,7 +32,7 @@ def rewritten(graph: onnx.ModelProto, names: Sequence[str], make: Rewriting = re
 
     Raises:
         ExportError: naming the rewrite after which the graph gives other numbers, and by how much; or for a net that rounding
-            alone makes answer otherwise.
+            alone makes answer otherwise, or that gives no numbers.
         MissingBackendError: without ONNX Runtime, which the proof runs on.
     """
     wanted = known_rewrites(names)
@@ -40,6 +40,11 @@ def rewritten(graph: onnx.ModelProto, names: Sequence[str], make: Rewriting = re
     if not result.counts:
         return graph, {}
     expected = _outputs(graph, result.model)
+    if not all(np.isfinite(each).any() for each in expected):
+        raise ExportError(
+            "rewrites cannot be proven on this net: it answers noise with nothing that is a finite number",
+            hint="train it, or export the graph as it was traced: --set export.rewrites=[]",
+        )
     difference = _difference(expected, _outputs(result.model, graph))
     if not difference <= TOLERANCE:
         _require_steady(graph, expected)

@@ -441,6 +441,7 @@ OPENS: dict[str, str] = {
     "remote/job.py": "files that it is given to send",
     "remote/line.py": "a packaged file",
     "latency/kit/script_runners.py": "runs on the device, on the kit's own files",
+    "latency/kit/script_files.py": "runs on the device: the null device, and golden images that it was sent",
 }
 READS = {"read_text", "read_bytes", "open", "load_file", "safe_open"}
 LIBRARIES = {("np", "load"), ("torch", "load"), ("onnx", "load"), ("gzip", "open"), ("json", "load"), ("tomllib", "load")}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +13,21 @@ from numpy.typing import NDArray
 from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._facts import check_facts
 from edgenas.deploy._graphs import check_emulation, check_onnx
-from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
+from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._plausible import check_parity_file
 from edgenas.deploy.acceptance import check_acceptance
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
-from edgenas.deploy.gates import SPREAD, spread_of
+from edgenas.deploy.golden import Golden, golden_or_why
 from edgenas.deploy.plugins import get_runtime
 from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, PrecisionError, UsageError
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
-from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, parse_npz, read_regular, require_regular
-
-if TYPE_CHECKING:
-    pass
+from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, require_regular
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
-_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -62,7 +57,7 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
     checks += _check_unlisted(folder, manifest)
     checks += check_parity_file(folder, manifest)
     checks += check_acceptance(folder, manifest)
-    golden = _load_golden(folder, manifest, checks)
+    golden = golden_or_why(folder, manifest, checks)
     if isinstance(golden, Check):
         checks.append(golden)
     yield checks
@@ -113,7 +108,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
     file = manifest.files[number]
     if is_emulation and file.emulation is not None:
         file = replace(file, path=file.emulation.path, size_bytes=file.emulation.size_bytes, sha256=file.emulation.sha256)
-    return _check_live(folder, manifest, file, _load_golden(folder, manifest, ()), None, is_emulation=is_emulation)
+    return _check_live(folder, manifest, file, golden_or_why(folder, manifest, ()), None, is_emulation=is_emulation)
 
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
@@ -151,28 +146,11 @@ def _check_hash(folder: Path, entry: FileIdentity | ModelFile) -> Check:
     return Check(entry.path, "sha256", "passed", f"{size} bytes")
 
 
-def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> tuple[NDArray[np.float32], ...] | Check:
-    """Golden images, outputs and tolerances; a file whose hash is not the manifest's is not opened."""
-    path = manifest.golden.path
-    if any(check.path == path and check.verdict == "failed" for check in hashed):
-        return Check(path, "golden", "failed", "not opened: it is not the file that was exported")
-    num, shape = manifest.golden.num_samples, tuple(size or 0 for size in manifest.input.shape[1:])
-    try:
-        packed = read_regular(folder / path, MAX_GOLDEN_BYTES)
-        arrays = parse_npz(packed, {"images": (num, *shape), "logits": (num, len(manifest.classes))})
-    except (OutsideError, ValueError) as error:
-        return Check(path, "golden", "failed", f"cannot be read: {error}")
-    images, logits = arrays["images"], arrays["logits"]
-    tolerance = {name: float(limit) for name, limit in manifest.golden.max_error.items()}
-    limits = np.array([tolerance.get(precision, 0.0) for precision in _PRECISIONS], dtype=np.float32)
-    return images, logits, limits
-
-
 def _check_live(
     folder: Path,
     manifest: Manifest,
     file: ModelFile,
-    golden: tuple[NDArray[np.float32], ...] | Check,
+    golden: Golden | Check,
     runtimes: Mapping[str, Runtime] | None,
     *,
     is_emulation: bool,
@@ -239,19 +217,9 @@ def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check
     return Check(path, "precision", "passed", f"the live {what} computes in {precision}{listed}, by {proof}")
 
 
-def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:
-    images, expected, limits = golden
-    logits = run_in_batches(runner, images, file.batch_size)
-    if logits.shape != expected.shape:
-        return Check(file.path, "golden", "failed", f"outputs have shape {logits.shape}, expected {expected.shape}")
-    limit = float(limits[_PRECISIONS.index(file.precision)])
-    error = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
-    verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
-    where = f"{runner.info.runtime} on {runner.info.device}"
-    spread = spread_of(logits)
-    if spread is not None and spread <= SPREAD:
-        return Check(file.path, "golden", "failed", f"its outputs do not depend on the image: all golden images give one; {where}")
-    return Check(file.path, "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
+def _check_golden(file: ModelFile, runner: Runner, golden: Golden) -> Check:
+    logits_NK = run_in_batches(runner, golden.images_NCHW, file.batch_size)
+    return golden.check(file.path, file.precision, logits_NK, f"{runner.info.runtime} on {runner.info.device}")
 
 
 def run_in_batches(

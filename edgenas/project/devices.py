@@ -8,6 +8,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.deploy.contracts import RunnerInfo
 from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency.kit import TurnFile, bench_kit, read_turns
@@ -44,10 +47,12 @@ class FilesThere:
 
     Attributes:
         infos: of the reference and every file, in order; the reason for one that does not work there.
+        answers: of each, logits of its golden images (N, K); None of one without any, or that does not work there.
         turns: of those that work, in order.
     """
 
     infos: tuple[RunnerInfo | str, ...]
+    answers: tuple[NDArray[np.float32] | None, ...]
     turns: Turns
 
 
@@ -96,7 +101,7 @@ def time_files_there(
             yield from clear(device, job, keep=True)
             raise unusable(address, answer[RESULTS], error) from error
         yield from clear(device, job, keep=there.keep)
-    return FilesThere(timed.infos, timed.turns)
+    return FilesThere(timed.infos, timed.answers, timed.turns)
 
 
 def unusable(address: Address, path: Path, error: LatencyTableError) -> LatencyTableError:

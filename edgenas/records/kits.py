@@ -21,6 +21,7 @@ class SentFile(JsonRecord):
         precision: of the computation.
         shape: of the input.
         threads: None takes all usable cores of the device.
+        golden: name there of an ``.npz`` with ``images`` that it is asked about, once.
     """
 
     path: str
@@ -28,6 +29,7 @@ class SentFile(JsonRecord):
     precision: Precision
     shape: tuple[int, ...]
     threads: int | None
+    golden: Annotated[str | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,14 @@ class TurnsPlan(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedFile(JsonRecord):
-    """What a file's live session said of itself there; for one that does not work there, the ``reason``."""
+    """What a file's live session said of itself there, and what it answered; for one that does not work there, the ``reason``.
+
+    Attributes:
+        answers: logits of each golden image; a number that is not finite is None.
+    """
 
     info: Annotated[Mapping[str, Any] | None, OMITTED] = None
+    answers: Annotated[tuple[tuple[float | None, ...], ...] | None, OMITTED] = None
     reason: Annotated[str | None, OMITTED] = None
 
 

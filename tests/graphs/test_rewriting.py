@@ -241,6 +241,17 @@ def test_a_net_that_makes_rounding_large_is_said_to_do_so() -> None:
         rewritten(model, ALL)
 
 
+def test_a_net_that_gives_no_number_proves_nothing(static: onnx.ModelProto) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(static)
+    for tensor in broken.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, np.nan), tensor.name))
+    with pytest.raises(ExportError, match="cannot be proven on this net: it answers noise with nothing that is a finite number"):
+        rewritten(broken, ["moves"])
+
+
 def test_what_is_not_finite_after_a_rewrite_is_a_change(static: onnx.ModelProto) -> None:
     def broken(model: onnx.ModelProto, names: object) -> Rewritten:
         result = rewrite(model, names)  # type: ignore[arg-type]

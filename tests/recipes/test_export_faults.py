@@ -7,9 +7,11 @@ import io
 import json
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,17 @@ from edgenas.cli import main
 from edgenas.deploy.artefact import write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import not_run
+from edgenas.project import devices
 from edgenas.project.exporting import writing
-from edgenas.runs import sha256_file, sha256_json
+from edgenas.remote import Device, run_job
+from edgenas.remote import device as device_module
+from edgenas.remote.line import CONFIG
+from edgenas.runs import Progress, sha256_file, sha256_json
 from edgenas.training.checkpoints import load_tensors, save_tensors
 from tests.deploy.conftest import facts, parity_of
 from tests.deploy.conftest import reference as golden_of
 from tests.recipes.killing import RUN, Reference, Zygote, hashes
+from tests.remote.servers import HAS_ALL, serving
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
@@ -299,6 +306,45 @@ def test_an_export_that_is_killed_goes_on_with_the_plan_that_was_sealed(work: Pa
     assert ended.code == 0, ended.out
     assert history.read_text() == sealed
     assert ended.value["result"]["acceptance"]["num_plans"] == 1
+
+
+def test_an_export_that_is_interrupted_says_so(work: Path, zygote_edgenas: Zygote) -> None:
+    history = work / RUN / "export" / "acceptance.jsonl"
+    ended = zygote_edgenas(work, "export", *NET, kill_when=history.exists, number=signal.SIGINT)
+    error = ended.value["error"]
+    assert_as_written("Ctrl-C", Printed(ended.code, (error["message"],), error))
+    assert not (work / RUN / "export" / "onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_ALL, reason="needs OpenSSH's server and client")
+def test_a_device_that_answers_otherwise_or_goes_away(
+    exported: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Path(shutil.copytree(exported, tmp_path / "work"))
+    monkeypatch.setattr(device_module, "WAITS_S", (0.1, 0.3))
+    monkeypatch.setattr(devices, "Device", partial(Device, patience_s=1.0))
+    with serving(tmp_path_factory.mktemp("sshd")) as server:
+        monkeypatch.setenv(CONFIG, str(server.config))
+        address = f"{server.address()}?python={sys.executable}&dir={server.folder}/there"
+        bench = ("export", "--bench", "--device", address, "--set", "data.positive=8", "--set", "export.bench_visits=5")
+
+        def leaving(*arguments: Any) -> Any:
+            for record in run_job(*arguments):
+                if isinstance(record, Progress) and record.label.startswith("starting on"):
+                    server.stop()
+                yield record
+
+        golden = work / RUN / "export" / "onnx" / "golden.npz"
+        with np.load(golden) as arrays:
+            images, logits = arrays["images"], arrays["logits"]
+        np.savez_compressed(golden, images=images, logits=logits + 1)
+        monkeypatch.setattr(devices, "run_job", partial(run_job, poll_s=(0.1,)))
+        assert_as_written("a device that computes otherwise", edgenas(work, *bench))
+        assert not list((work / RUN / "export").glob("bench*.json"))
+        monkeypatch.setattr(devices, "run_job", leaving)
+        assert_as_written("sshd drops the line and stays away", edgenas(work, *bench))
+        assert_as_written("no sshd there at all", edgenas(work, *bench))
 
 
 def test_every_row_of_the_page_is_provoked() -> None:

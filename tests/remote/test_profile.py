@@ -162,6 +162,15 @@ def test_a_runtime_that_kits_do_not_know_is_refused(server: Server, kits: Path, 
 
 
 @pytest.mark.slow
+def test_nets_are_timed_in_int8_on_another_machine(server: Server, kits: Path, project: Path) -> None:
+    code, value, err = edgenas_in(project, "profile", "--device", url(server, kits), "--threads", "1", "--precision", "int8", *SETS)
+    assert code == 0, (value["error"], err)
+    context = LatencyTable.load(project / "edgenas-run" / value["result"]["table"]).context
+    assert (context.runtime, context.precision) == ("onnxruntime-cpu", "int8")
+    assert list(kits.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_the_device_and_the_same_command_goes_on(server: Server, kits: Path, tmp_path: Path) -> None:
     """With the default space, looks and options of a quick run, in a process as a user starts it."""
     assert edgenas_in(tmp_path, "init", "--data", "digits", "--space", "pvt-nano[pool_size=2]")[0] == 0

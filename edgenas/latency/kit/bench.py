@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.deploy.contracts import Precision, RunnerInfo
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.kit.pack import script
@@ -29,11 +32,12 @@ BENCH_SCRIPTS = (
         f"portable/{name}.py"
         for name in ("facts", "quota", "memory", "outside", "sealing", "journal", "machine", "calls", "rounds")
     ),
-    *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "bench")),
+    *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "files", "bench")),
 )
-BENCH_RUNTIMES = ("onnxruntime-cpu", "openvino-cpu")
+BENCH_RUNTIMES = ("onnxruntime-cpu", "openvino-cpu", "executorch-cpu")
 HINT = "time the files again"
 LONGEST_MS = 1e9
+MOST_ANSWERS = 1 << 20  # numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class TurnFile:
         precision: of the computation.
         shape: of the input.
         threads: None takes all usable cores of the device.
+        golden: an ``.npz`` with ``images`` that the file is asked about there.
     """
 
     path: Path
@@ -53,6 +58,7 @@ class TurnFile:
     precision: Precision
     shape: tuple[int, ...]
     threads: int | None
+    golden: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,12 @@ class TurnsThere:
 
     Attributes:
         infos: of the reference and every file's live session there; for one that does not work there, the reason.
+        answers: of each, logits of its golden images (N, K); None of one without any, or that does not work there.
         turns: of the files that work, in order.
     """
 
     infos: tuple[RunnerInfo | str, ...]
+    answers: tuple[NDArray[np.float32] | None, ...]
     turns: Turns
 
 
@@ -84,12 +92,17 @@ def bench_kit(folder: Path, reference: TurnFile, others: Sequence[TurnFile], set
         parts = [each.path, each.path.with_suffix(".bin")] if each.path.suffix == ".xml" else [each.path]
         stem = sha256_json([sha256_file(part) for part in parts])[:16]
         files.update({f"{stem}{part.suffix}": part for part in parts})
+        golden = None
+        if each.golden is not None:
+            golden = f"{sha256_file(each.golden)[:16]}{each.golden.suffix}"
+            files[golden] = each.golden
         return SentFile(
             path=f"{stem}{each.path.suffix}",
             runtime=each.runtime,
             precision=each.precision,
             shape=each.shape,
             threads=each.threads,
+            golden=golden,
         )
 
     timing = VisitFacts(**asdict(settings))
@@ -142,7 +155,8 @@ def _turns(path: Path, plan: TurnsPlan, results: TurnsResults) -> TurnsThere:
         raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=HINT)
     assert rounds.num_runs is not None
     seen = MachineFacts.from_json(machine)
-    return TurnsThere(infos, Turns(*timings_of(rounds, num), rounds.num_runs, float(results.seconds), seen))
+    answers = tuple(_answers(each, sent) for each, sent in zip(results.tried, asked, strict=True))
+    return TurnsThere(infos, answers, Turns(*timings_of(rounds, num), rounds.num_runs, float(results.seconds), seen))
 
 
 def _info(tried: TriedFile, asked: SentFile) -> RunnerInfo | str:
@@ -154,6 +168,16 @@ def _info(tried: TriedFile, asked: SentFile) -> RunnerInfo | str:
     if not all(isinstance(text, str) and text.strip() for text in (info.device, info.runtime_version)):
         raise ValueError(f"a device is called {info.device!r:.40}")
     return info
+
+
+def _answers(tried: TriedFile, asked: SentFile) -> NDArray[np.float32] | None:
+    """Logits of the golden images, as they were given; what is no number is nan."""
+    if tried.reason is not None or asked.golden is None:
+        return None
+    rows = tried.answers or ()
+    if not rows or len({len(row) for row in rows}) > 1 or len(rows) * len(rows[0]) > MOST_ANSWERS:
+        raise ValueError(f"{asked.path} gave no answers to its golden images")
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ class Parts:
     Attributes:
         pieces: of the file without its larger initialisers, in order, by their names in `Store.pieces`.
         input_shape: of the net.
-        tensors: per initialiser taken out, in order: its description in hexadecimal, what it is made of (``f4``, ``f2`` of the
-            weights, or ``constant``), where that starts, and how much of it there is (numbers, or bytes of constants).
+        tensors: per initialiser taken out, in order: its description in hexadecimal, what it is made of (``f4``, ``f2``, ``i1`` of
+            the weights, or ``constant``), where that starts, and how much of it there is (numbers, or bytes of constants).
     """
 
     pieces: tuple[str, ...]
@@ -59,7 +59,7 @@ class Store:
         """Take the larger initialisers out of ``model``, which is changed."""
         start, seen, tensors, kept = 0, Counter[str](), [], []
         for tensor in model.graph.initializer:
-            data = tensor.raw_data
+            data = _raw(tensor)
             if len(data) < INLINE_BYTES:
                 kept.append(tensor)
                 continue
@@ -94,6 +94,15 @@ class Store:
             self._places[place] = len(self.constants)
             self.constants += data
         return self._places[place]
+
+
+def _raw(tensor: onnx.TensorProto) -> bytes:
+    """The bytes of an initialiser, which may have been written as a list of numbers; it has them afterwards."""
+    if not tensor.raw_data:
+        from onnx import numpy_helper
+
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    return tensor.raw_data
 
 
 def _pieces(model: onnx.ModelProto) -> list[onnx.ModelProto]:

@@ -28,6 +28,7 @@ class OrtBackend:
         period_ns = 0 if fps is None else round(1e9 / fps)
         self.timer = CallTimer(clock, sleep, period_ns, timing["runs"], timing["visit_ms"], timing["warmup_ms"])
         self.threads: int | None = request["threads"]
+        self.precision = "int8" if request["precision"] == "int8" else "fp32"  # it computes in no other
         self.open = open_runner or (lambda net: OrtRunner(kit.model(net), kit.shape_of(net), self.threads))
         sizes = (kit.num_bytes(net) for net in range(len(kit.plan["nets"])))
         self.resident = self.threads == 1 and open_runner is None and sum(sizes) <= RESIDENT_BYTES
@@ -35,7 +36,7 @@ class OrtBackend:
 
     def info(self) -> dict[str, Any]:
         """What the live session reports."""
-        return ort_info(self.threads)
+        return ort_info(self.threads, self.precision)
 
     def prepare(self, nets: list[int]) -> Iterator[int]:
         """Make nothing ready: sessions open fast."""

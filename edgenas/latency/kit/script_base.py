@@ -33,13 +33,21 @@ class Weights:
         self.singles = array.array("f", (0.01 + 0.04 * draw() for _ in range(num)))
         if sys.byteorder != "little":
             self.singles.byteswap()
+        self.integers: bytes | None = None  # made when they are asked for
 
     def sha256(self) -> str:
         """Hex SHA-256 of the little-endian single-precision numbers."""
         return hashlib.sha256(self.singles.tobytes()).hexdigest()
 
     def bytes_of(self, kind: str, start: int, num: int) -> bytes:
-        """Some of them: ``f4`` single, ``f2`` half precision."""
+        """Some of them: ``f4`` single, ``f2`` half precision, ``i1`` integers from 25 to 127."""
+        if kind == "i1":
+            if self.integers is None:
+                singles = array.array("f", self.singles)
+                if sys.byteorder != "little":
+                    singles.byteswap()
+                self.integers = bytes(int(2540 * single) for single in singles)
+            return self.integers[start : start + num]
         part = self.singles[start : start + num]
         if kind == "f4":
             return part.tobytes()
@@ -139,7 +147,7 @@ class Kit:
 
     def num_bytes(self, net: int) -> int:
         """About the size of the ONNX file of a net."""
-        sizes = {"constant": 1, "f4": 4, "f2": 2}
+        sizes = {"constant": 1, "f4": 4, "f2": 2, "i1": 1}
         return sum(sizes[kind] * num for _, kind, _, num in self._parts(net)["tensors"])
 
     def _parts(self, net: int) -> dict[str, Any]:

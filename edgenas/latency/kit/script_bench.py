@@ -1,6 +1,7 @@
 """Time files of exported nets in turn on this device: ``python bench.py`` in the folder of its plan.
 
-Needs Python 3.8, NumPy and ONNX Runtime, and OpenVINO for files that it is to run. Kill it, press Ctrl-C: the same command goes on.
+Needs Python 3.8, NumPy and ONNX Runtime, and OpenVINO or ExecuTorch for files that these are to run. Kill it, press Ctrl-C: the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -14,86 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_base import KitError, Screen, now, say
-from edgenas.latency.kit.script_runners import OrtRunner, ort_info
+from edgenas.latency.kit.script_files import ANSWER, open_entrant, tried, tried_here
 from edgenas.portable.calls import CallTimer
-from edgenas.portable.facts import cpu_model, machine_facts
+from edgenas.portable.facts import machine_facts
 from edgenas.portable.journal import BusyFileError, JournalFile
 from edgenas.portable.machine import Watches
 from edgenas.portable.memory import remembered
 from edgenas.portable.outside import OutsideError, parse_json, read_regular
-from edgenas.portable.quota import usable_threads
 from edgenas.portable.rounds import REFERENCE, Rounds, Visit
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed, write_beside
 
 PLAN_KIND, BENCH_KIND, BENCH_SCHEMA = "edgenas bench plan", "edgenas bench results", 1
-MAX_BENCH_PLAN, MAX_MODEL = 16 << 20, 2 << 30
-OPENVINO_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
-
-
-class OpenVinoRunner:
-    """One file compiled by OpenVINO's CPU plug-in as edgenas does it: one stream, for latency, in the precision asked for."""
-
-    def __init__(self, path: Path, shape: list[int], threads: int | None, precision: str) -> None:
-        import numpy
-        import openvino
-
-        hint = OPENVINO_HINTS[precision]
-        wanted = str(usable_threads() if threads is None else threads)
-        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-        core = openvino.Core()
-        self.compiled = core.compile_model(core.read_model(str(path)), "CPU", {**settings, "INFERENCE_NUM_THREADS": wanted})
-        live = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-        if live != hint:
-            raise KitError(f"OpenVINO compiled for {live} instead of {hint}")
-        self.version = str(openvino.__version__)
-        self.request = self.compiled.create_infer_request()
-        self.image = numpy.random.RandomState(0).standard_normal(shape).astype("float32")
-
-    def __call__(self) -> Any:
-        """One synchronous call, input and output in host memory."""
-        return self.request.infer([self.image])
-
-    def info(self, precision: str) -> dict[str, Any]:
-        """What the compiled model says of itself."""
-        return {
-            "device": cpu_model(),
-            "device_kind": "cpu",
-            "runtime": "openvino-cpu",
-            "runtime_version": self.version,
-            "precision": precision,
-            "threads": int(self.compiled.get_property("INFERENCE_NUM_THREADS")),
-            "spinning": False,
-            "details": {"streams": 1, "hint": "latency"},
-        }
-
-    def close(self) -> None:
-        """Free it."""
-        self.request = self.compiled = None
-
-
-def open_entrant(folder: Path, entrant: dict[str, Any]) -> Any:
-    """A live runner of a file."""
-    path = folder / entrant["path"]
-    if entrant["runtime"] == "openvino-cpu":
-        return OpenVinoRunner(path, entrant["shape"], entrant["threads"], entrant["precision"])
-    if entrant["runtime"] != "onnxruntime-cpu":
-        raise KitError(f"{entrant['runtime']} is not known here")
-    return OrtRunner(read_regular(path, MAX_MODEL), entrant["shape"], entrant["threads"])
-
-
-def tried(folder: Path, entrant: dict[str, Any]) -> dict[str, Any]:
-    """What a live runner says of itself once it has answered a call, as ``info``; else why there is none, as ``reason``."""
-    try:
-        runner = open_entrant(folder, entrant)
-        runner()
-        if entrant["runtime"] == "onnxruntime-cpu":
-            info = {**ort_info(entrant["threads"]), "precision": entrant["precision"]}
-        else:
-            info = runner.info(entrant["precision"])
-        runner.close()
-        return {"info": info}
-    except Exception as error:  # noqa: BLE001 # a runtime's own; the other files are timed
-        return {"reason": " ".join(str(error).split())[:300] or type(error).__name__}
+MAX_BENCH_PLAN = 16 << 20
 
 
 class TurnsVisitor:
@@ -142,7 +75,7 @@ def shuffled(num: int, visits: int, seed: int) -> list[list[int]]:
 def bench(folder: Path, output: Path, every_s: float) -> int:
     """Try every file, time those that work, and write; the exit code."""
     plan = read_bench_plan(folder / "plan.json")
-    facts, timing = machine_facts(("numpy", "onnxruntime", "openvino")), plan["timing"]
+    facts, timing = machine_facts(("numpy", "onnxruntime", "openvino", "executorch")), plan["timing"]
     try:
         identity = {"plan": canonical_sha256(plan), "cpu": facts["cpu"]}
         journal = JournalFile(output.with_suffix(".progress.jsonl"), identity, sync_every_s=0.0, is_alone=True)
@@ -156,7 +89,7 @@ def bench(folder: Path, output: Path, every_s: float) -> int:
         all_of = [plan["reference"], *plan["entrants"]]
         results = []
         for position, entrant in enumerate(all_of):
-            results.append(remembered(journal, f"tried {position}", lambda: tried(folder, entrant)))  # noqa: B023 # called at once
+            results.append(remembered(journal, f"tried {position}", lambda: tried(folder, entrant, position)))  # noqa: B023 # called at once
             screen("trying files", position + 1, len(all_of))
         if "reason" in results[0]:
             raise KitError(f"{plan['reference']['path']}: {results[0]['reason']}")
@@ -182,14 +115,25 @@ def bench_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--output", default="results.json", metavar="FILE", help="where results go (default: results.json)")
     parser.add_argument("--every", type=float, default=30.0, metavar="S", help="seconds between lines of progress in a file (30)")
+    parser.add_argument("--try", type=int, metavar="N", dest="tries", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def try_one(folder: Path, position: int) -> int:
+    """Say on stdout what a file of the plan does here; one that ends the process ends this one alone."""
+    plan = read_bench_plan(folder / "plan.json")
+    answer = json.dumps(tried_here(folder, [plan["reference"], *plan["entrants"]][position]), allow_nan=False)
+    sys.stdout.write(f"\n{ANSWER}{answer}\n")
+    return 0
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    asked = bench_options(arguments)
+    asked, folder = bench_options(arguments), Path(__file__).resolve().parent
     try:
-        return bench(Path(__file__).resolve().parent, Path(asked.output), asked.every)
+        if asked.tries is not None:
+            return try_one(folder, asked.tries)
+        return bench(folder, Path(asked.output), asked.every)
     except KitError as error:
         say(f"bench.py: {error}")
     except OSError as error:

@@ -38,7 +38,11 @@ class OrtRunner:
 
     def __call__(self) -> Any:
         """One synchronous call, input and output in host memory."""
-        return self.session.run(None, {self.name: self.image})[0]
+        return self.answer(self.image)
+
+    def answer(self, images: Any) -> Any:
+        """Logits of as many images as it takes at once."""
+        return self.session.run(None, {self.name: images})[0]
 
     def close(self) -> None:
         """Free the session."""
@@ -60,7 +64,7 @@ def ort_packages() -> tuple[Any, Any]:
     return numpy, onnxruntime
 
 
-def ort_info(threads: int | None) -> dict[str, Any]:
+def ort_info(threads: int | None, precision: str = "fp32") -> dict[str, Any]:
     """What a live session would say of itself."""
     _, package = ort_packages()
     return {
@@ -68,7 +72,7 @@ def ort_info(threads: int | None) -> dict[str, Any]:
         "device_kind": "cpu",
         "runtime": "onnxruntime-cpu",
         "runtime_version": package.__version__,
-        "precision": "fp32",
+        "precision": precision,
         "threads": usable_threads() if threads is None else threads,
         "spinning": True,
         "details": {"provider": "CPUExecutionProvider", "graph_optimization": "all"},

@@ -109,11 +109,7 @@ class Workshop:
             LatencyTableError: for a precision that the runtime does not compute in, or for int8 that is not of the kind that ships.
             MissingBackendError: for more threads than cores.
         """
-        if self.precision == "int8" and self.runtime.name != INT8_RUNTIME and "int8" in self.runtime.precisions:
-            raise LatencyTableError(
-                f"nets are timed in int8 by {INT8_RUNTIME} alone: what ships for {self.runtime.name} is quantised as a whole",
-                hint="`edgenas export --bench` times int8 files of every runtime",
-            )
+        self._require_own_int8()
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
@@ -214,19 +210,28 @@ class Workshop:
         """The ONNX graph of a net in the precision that is timed.
 
         Raises:
-            LatencyTableError: for int8, whose weights would make a kit too large to be sent.
+            LatencyTableError: for int8 that is not of the kind that ships, and for bf16, which needs graphs of a later opset.
         """
         import onnx
 
-        if self.precision == "int8":
+        self._require_own_int8()
+        if self.precision == "bf16":
             raise LatencyTableError(
-                "kits time nets in fp32 and fp16, not in int8", hint="run `edgenas profile` on the device itself"
+                "kits time nets in fp32, fp16 and int8, not in bf16", hint="run `edgenas profile` on the device itself"
             )
         composed = rewrite(self._composed.graphs.net(components), self.rewrites).model
-        if self.precision != "fp16":
+        if self.precision not in ("fp16", "int8"):
             return composed
         exporter = cast(TypedExporter, get_exporter("onnx"))
-        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), "fp16"))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), self.precision))
+
+    def _require_own_int8(self) -> None:
+        """Raise `LatencyTableError` for int8 that is not of the kind that ships."""
+        if self.precision == "int8" and self.runtime.name != INT8_RUNTIME and "int8" in self.runtime.precisions:
+            raise LatencyTableError(
+                f"nets are timed in int8 by {INT8_RUNTIME} alone: what ships for {self.runtime.name} is quantised as a whole",
+                hint="`edgenas export --bench` times int8 files of every runtime",
+            )
 
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])

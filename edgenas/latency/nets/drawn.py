@@ -16,15 +16,19 @@ DISTINCT = 64  # different values that drawn weights have at least; averaging ma
 
 
 def drawn_kind(tensor: onnx.TensorProto) -> str | None:
-    """``f4`` or ``f2`` for large weights that were drawn for tracing, None for what must stay as it is."""
+    """``f4``, ``f2`` or ``i1`` for large weights that were drawn for tracing, None for what must stay as it is.
+
+    Weights that were quantised by channel reach from a fifth of the largest integer to it, as they did before.
+    """
     import onnx
 
-    kinds: dict[int, str] = {onnx.TensorProto.FLOAT: "f4", onnx.TensorProto.FLOAT16: "f2"}
+    kinds: dict[int, str] = {onnx.TensorProto.FLOAT: "f4", onnx.TensorProto.FLOAT16: "f2", onnx.TensorProto.INT8: "i1"}
     kind, data = kinds.get(tensor.data_type), tensor.raw_data
     if kind is None or len(data) < INLINE_BYTES:
         return None
     values: NDArray[Any] = np.frombuffer(data, dtype=f"<{kind}")
     lowest, highest = float(values.min()), float(values.max())
-    if not 0 < lowest <= highest <= lowest * HIGHEST / LOWEST:  # a rewrite may have multiplied them
+    most = (lowest + (kind == "i1")) * HIGHEST / LOWEST  # an integer was rounded
+    if not 0 < lowest <= highest <= most:  # a rewrite may have multiplied them
         return None
     return kind if len(np.unique(values[: 64 * DISTINCT])) >= min(DISTINCT, len(values) // 2) else None

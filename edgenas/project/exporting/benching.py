@@ -7,7 +7,7 @@ things: another device times the same entries.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from edgenas.deploy.contracts import RunnerInfo
 from edgenas.deploy.judging import exported_file
 from edgenas.deploy.orders import BASELINE_FORMAT
 from edgenas.errors import ArtefactError, EdgeNASError
-from edgenas.latency.kit import BENCH_RUNTIMES, TurnFile
 from edgenas.latency.measuring import percentiles_of
 from edgenas.latency.table import machine_remarks
 from edgenas.latency.timing import Memory, NetTiming, TimingSettings, Turns, take_turns, upper_ms
-from edgenas.project.devices import There, time_files_there
+from edgenas.project.devices import There
+from edgenas.project.exporting.benching_there import Timed, timed_there
 from edgenas.project.exporting.choosing import TimedEntry, choose, time_ratio
 from edgenas.project.exporting.entries import (
     BenchEntry,
@@ -66,6 +66,7 @@ def bench(
     Raises:
         MissingInputError: if there is no fp32 ONNX file to compare with.
         UnreachableError, MissingBackendError, RemoteError, LatencyTableError: as `time_files_there`.
+        GateError: if the baseline answers otherwise on that device than it must.
     """
     run, how = source.project.run, conditions_of(source)
     artefacts, unusable = artefacts_in(run)
@@ -77,7 +78,7 @@ def bench(
         if there is None:
             timed = yield from _timed_here(ordered, settings, seed, memory)
         else:
-            timed = yield from _timed_there(there, ordered, settings, seed)
+            timed = yield from timed_there(there, ordered, settings, seed)
         result = yield from bench_of(source, how, timed.entries, timed.infos, timed.turns, [*unusable, *left, *timed.left])
         result.write(kept)
     for remark in machine_remarks([timed.turns.machine], how.threads):
@@ -86,62 +87,14 @@ def bench(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """What a machine has timed.
-
-    Attributes:
-        entries: the baseline first.
-        infos: what their live sessions said.
-        turns: timings of the entries but the baseline, which is their reference.
-        left: what could not be timed there.
-    """
-
-    entries: list[BenchEntry]
-    infos: list[RunnerInfo]
-    turns: Turns
-    left: list[LeftOutFile]
-
-
-def _timed_here(entries: list[BenchEntry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, _Timed]:
+def _timed_here(entries: list[BenchEntry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, Timed]:
     """In turn on this machine, the first as the reference of the others."""
     baseline, *others = (entry.entrant for entry in entries)
     for record in take_turns(others, baseline, settings, rng=np.random.default_rng(seed), memory=memory):
         if isinstance(record, Turns):
-            return _Timed(entries, [entry.entrant.tried() for entry in entries], record, [])
+            return Timed(entries, [entry.entrant.tried() for entry in entries], record, [])
         yield record
     raise AssertionError("the last record is the turns")
-
-
-def _timed_there(
-    there: There, entries: Sequence[BenchEntry], settings: TimingSettings, seed: int
-) -> Generator[Record, None, _Timed]:
-    """A file that a kit cannot time, or that does not work there, is left out."""
-    baseline, *others = entries
-    sent = [entry for entry in others if entry.file is not None and entry.runtime.name in BENCH_RUNTIMES]
-    left = [_left(entry, "only ONNX Runtime and OpenVINO time over the network") for entry in others if entry not in sent]
-    files = [_turn_file(entry) for entry in (baseline, *sent)]
-    answer = yield from time_files_there(there, files[0], files[1:], settings, seed=seed)
-    timed = _Timed([], [], answer.turns, left)
-    for entry, info in zip((baseline, *sent), answer.infos, strict=True):
-        if isinstance(info, str):
-            left.append(_left(entry, f"not on {there.address}: {info}"))
-        else:
-            timed.entries.append(entry)
-            timed.infos.append(info)
-    return timed
-
-
-def _turn_file(entry: BenchEntry) -> TurnFile:
-    entrant = entry.entrant
-    assert isinstance(entrant.source, Path)
-    shape = tuple(int(size) for size in entrant.images_NCHW.shape)
-    return TurnFile(entrant.source, entry.runtime.name, entrant.precision, shape, entrant.threads)
-
-
-def _left(entry: BenchEntry, reason: str) -> LeftOutFile:
-    name = entry.name
-    return LeftOutFile(artifact=name.artifact, path=name.path, runtime=name.runtime, reason=reason)
 
 
 def _identity(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 import edgenas
@@ -21,6 +24,7 @@ from edgenas.latency import TimingSettings
 from edgenas.latency.kit import BenchKit, TurnFile, bench_kit, read_turns
 from edgenas.latency.kit.bench import BENCH_SCRIPTS
 from edgenas.latency.kit.script_bench import shuffled
+from edgenas.latency.kit.script_files import OpenVinoRunner, tried_here
 from edgenas.runs import write_sealed
 from tests.latency.kits import graph, old_python, run_bare
 
@@ -33,15 +37,22 @@ def model(folder: Path, length: int) -> TurnFile:
     return TurnFile(path, "onnxruntime-cpu", "fp32", (1, 3, 32, 32), 1)
 
 
+def golden(folder: Path) -> Path:
+    """Two images of noise."""
+    path = folder / "golden.npz"
+    np.savez(path, images=np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32))
+    return path
+
+
 def laid_out(folder: Path) -> BenchKit:
-    """A kit as it lies on a device: a reference, a net, a file that is none, a runtime that is not known."""
+    """A kit as it lies on a device: a reference, a net with golden images, a file that is none, a runtime that is not known."""
     source, there = folder / "source", folder / "there"
     source.mkdir(parents=True)
     there.mkdir()
     (source / "broken.onnx").write_bytes(b"no net")
     broken = replace(model(source, 2), path=source / "broken.onnx")
     unknown = replace(model(source, 2), runtime="tensorrt")
-    kit = bench_kit(source, model(source, 1), [broken, model(source, 4), unknown], TIMING, seed=3)
+    kit = bench_kit(source, model(source, 1), [broken, replace(model(source, 4), golden=golden(source)), unknown], TIMING, seed=3)
     for name, path in kit.files.items():
         (there / name).write_bytes(path.read_bytes())
     (there / "measure.py").write_bytes((there / "bench.py").read_bytes())  # what `run_bare` starts
@@ -71,7 +82,47 @@ def test_files_that_work_are_timed_and_the_others_have_a_reason(home: tuple[Path
     assert timing.samples_VR.shape == (3, found.turns.num_runs)
     assert found.turns.reference.samples_VR.shape == (4, found.turns.num_runs)
     assert np.isfinite(timing.visit_ratios).all()
+    assert [answers is None for answers in found.answers] == [True, True, False, True]
     assert (found.turns.machine.num_cores or 0) >= 1
+
+
+def test_golden_images_are_answered_there_as_they_are_here(home: tuple[Path, BenchKit], tmp_path: Path) -> None:
+    folder, kit = home
+    with np.load(golden(tmp_path)) as arrays:
+        images = arrays["images"]
+    session = onnxruntime.InferenceSession(graph(range(4)).SerializeToString(), providers=["CPUExecutionProvider"])
+    here = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
+    there = read_turns(folder / "results.json", kit).answers[2]
+    assert there is not None
+    np.testing.assert_allclose(there, here, rtol=1e-4)
+
+
+def test_a_number_that_is_not_finite_comes_back_as_one(home: tuple[Path, BenchKit]) -> None:
+    folder, kit = home
+    path = changed(folder / "results.json", lambda c: c["tried"][2]["answers"][0].__setitem__(0, None))
+    answers = read_turns(path, kit).answers[2]
+    assert answers is not None
+    assert np.isnan(answers[0, 0])
+    assert np.isfinite(answers.ravel()[1:]).all()
+
+
+def test_openvino_that_computes_in_another_precision_than_the_file_is_said_to_hold_is_not_timed(tmp_path: Path) -> None:
+    path = model(tmp_path, 2).path
+    entrant = {"path": path.name, "runtime": "openvino-cpu", "shape": [1, 3, 32, 32], "threads": 1}
+    assert "info" in tried_here(tmp_path, {**entrant, "precision": "fp32"})
+    reason = tried_here(tmp_path, {**entrant, "precision": "int8"})["reason"]
+    assert re.fullmatch("OpenVINO computes in f32 on .*, the file is int8", reason)
+
+
+def test_openvino_compiles_a_file_for_any_number_of_images_for_as_many_as_are_timed(tmp_path: Path) -> None:
+    net = graph(range(2))
+    for value in (net.graph.input[0], net.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(net, tmp_path / "any.onnx")
+    runner = OpenVinoRunner(tmp_path / "any.onnx", [1, 3, 32, 32], 1, "fp32")
+    assert list(runner.compiled.inputs[0].shape) == [1, 3, 32, 32]
+    assert runner().shape == (1, 32)
+    runner.close()
 
 
 def test_equal_files_are_sent_once(tmp_path: Path) -> None:
@@ -114,6 +165,8 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda c: c["tried"][0].update(reason="x"), "the file that the others are compared with"),
         (lambda c: c["tried"][2]["info"].update(runtime="openvino-cpu"), "was to run in onnxruntime-cpu"),
         (lambda c: c["tried"][2]["info"].update(device=" "), "a device is called"),
+        (lambda c: c["tried"][2].pop("answers"), "gave no answers to its golden images"),
+        (lambda c: c["tried"][2]["answers"][0].pop(), "gave no answers to its golden images"),
         (lambda c: c.update(seconds=None), "seconds is None"),
         (lambda c: c["memory"]["machine 0"].update(seconds="long"), "holds no times of files"),
     ],
@@ -158,6 +211,6 @@ def test_every_module_of_the_script_comes_after_those_that_it_imports() -> None:
         used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         own = {module for module in used if module.startswith("edgenas")}
         assert own <= packed, (name, own - packed)
-        allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "openvino"}
+        allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "openvino", "torch", "executorch"}
         assert {module.split(".")[0] for module in used - own} <= allowed, name
         packed.add(f"edgenas.{name.removesuffix('.py').replace('/', '.')}")
