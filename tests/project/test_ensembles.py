@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ import edgenas
 from edgenas.costs import cost_models
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
+from edgenas.project.comparing import judging
+from edgenas.project.comparing.judging import measure
 from edgenas.project.deployed import load_final
 from edgenas.project.retraining import ensembles
 from edgenas.project.retraining.baselines import BaselineLimits
@@ -106,6 +110,18 @@ def test_nets_are_kept_together_where_they_find_the_classes_likelier_by_more_tha
     assert said in joined.notes[0]
 
 
+@pytest.mark.parametrize(("room", "num"), [(1.9, None), (2.1, 2), (99.0, 4)])
+def test_room_for_more_nets_is_told_where_none_were_asked_for(folder: Path, room: float, num: int | None) -> None:
+    project, _ = opened(folder)
+    write_search(project, {"macs": room * MACS}, winner=proven(NETS[0], -0.5))
+    bench, winner = trained(folder)
+    joined = drain(join_members(bench, winner, from_search=True))
+    limit = f"macs <= {room * MACS:.12g}"
+    told = f"{limit} leaves room for {num} such nets: retrain.ensemble={num} trains them, and deploys their mean where that pays"
+    assert joined.notes == (() if num is None else (told,))
+    assert joined.best is winner
+
+
 def test_without_room_for_a_second_net_nothing_more_is_trained(folder: Path) -> None:
     project, _ = opened(folder)
     write_search(project, {"macs": 1.9 * MACS}, winner=proven(NETS[0], -0.5))
@@ -144,3 +160,24 @@ def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, m
     manifest = json.loads((folder / "edgenas-run/export/onnx/manifest.json").read_text())
     assert manifest["architecture"]["ensemble"] == 2
     assert "the mean of 2 nets" in (folder / "edgenas-run/export/onnx/README.md").read_text()
+
+
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_compare_times_several_nets_as_their_file_and_a_single_one_as_search_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, num_members: int
+) -> None:
+    project, images = opened(folder)
+    contenders = [SimpleNamespace(name=name, image_px=32, images=images, num_members=1) for name in ("searched", "cnn", "hand")]
+    contenders[0].num_members = num_members
+
+    def timed(*_: object, others: Mapping[str, str], **__: object) -> Generator[None, None, list[str]]:
+        yield from ()
+        return ["the arch", *others.values()]
+
+    def file_of(each: SimpleNamespace, _: object) -> Generator[None, None, str]:
+        yield from ()
+        return f"{each.name}'s file"
+
+    monkeypatch.setattr(judging, "measure_archs", timed)
+    measured = drain(measure(project, contenders, NETS[0], None, {}, SimpleNamespace(timed=file_of)))  # type: ignore[arg-type]
+    assert measured == ["the arch" if num_members == 1 else "searched's file", "cnn's file", "hand's file"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgenas.latency.measuring import OtherNet, is_here
@@ -25,6 +25,8 @@ from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.folder import LOG, WEIGHTS
 from edgenas.training.ranks import current
+
+HINTED = 4  # members at most that are spoken of where none were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     """
     most = bench.project.settings.retrain.ensemble
     if most == 1:
-        return Joined(winner)
+        return Joined(winner, notes=tuple(_hints(bench, winner.net, from_search=from_search)))
     num, latency_ms, told = yield from _room(bench, winner.net, most, from_search=from_search)
     if num == 1:
         return Joined(winner, notes=(f"one net is kept: {told} no room for a second one of its kind",))
@@ -85,16 +87,22 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     return Joined(replace(together, seconds=report.seconds), tuple(others), report, latency_ms, notes)
 
 
+def _hints(bench: Bench, net: Net, *, from_search: bool) -> Iterator[str]:
+    """That the limits have room for more than the winner, if they have."""
+    limits = _limits(bench, net, from_search=from_search)
+    assert net.arch is not None
+    num = members_within(limits, bench.project.space.from_json(net.arch), HINTED)
+    if limits.costs and num > 1:
+        yield f"{limits} leaves room for {num} such nets: retrain.ensemble={num} trains them, and deploys their mean where that pays"
+
+
 def _nats(gain: Proportion) -> str:
     return f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}] nats an image"
 
 
 def _room(bench: Bench, net: Net, most: int, *, from_search: bool) -> Generator[Record, None, tuple[int, float | None, str]]:
     """How many nets the limits of the search leave room for, what so many take as measured, and what leaves it, in words."""
-    result = searched(bench.project.run) if from_search else None
-    limits = BaselineLimits(())
-    if result is not None and result.limits:
-        limits = limits_for(bench.project, bench.images, net, from_search=True)
+    limits = _limits(bench, net, from_search=from_search)
     assert net.arch is not None
     predicted = members_within(limits, bench.project.space.from_json(net.arch), most)
     measured: tuple[int, float | None] = (predicted, None)
@@ -102,6 +110,14 @@ def _room(bench: Bench, net: Net, most: int, *, from_search: bool) -> Generator[
         measured = yield from _measured(bench, net, limits, predicted)
     num, latency_ms = current().first(measured)
     return num, latency_ms, f"{limits} leaves" if predicted == 1 else f"measured, {limits} leaves"
+
+
+def _limits(bench: Bench, net: Net, *, from_search: bool) -> BaselineLimits:
+    """Those of the search that chose the net; none where there was none."""
+    result = searched(bench.project.run) if from_search else None
+    if result is None or not result.limits:
+        return BaselineLimits(())
+    return limits_for(bench.project, bench.images, net, from_search=True)
 
 
 def members_within(limits: BaselineLimits, genes_AG: Genes, most: int) -> int:
