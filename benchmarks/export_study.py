@@ -36,7 +36,7 @@ from edgenas.project.exporting.choosing import time_ratio
 from edgenas.runs import read_json, write_json
 
 CLASSES, POSITIVE, TARGETS = 10, "shirt", ("sm75", "sm80", "sm86", "sm89", "sm120")
-NUM_CALIBRATE, NUM_TEST = 200, 600
+NUM_FIT, NUM_CALIBRATE, NUM_TEST = 2000, 200, 600
 TRIED: tuple[tuple[str, Precision], ...] = (
     ("onnx", "fp32"),
     ("onnx", "fp16"),
@@ -77,7 +77,7 @@ def module_of(name: str, weights: Path | None) -> Any:
 
 
 def fit_head(net: Any, images: Images) -> None:
-    """Train the last linear layer on the features of the split train; statistics of batches are re-estimated first."""
+    """Train the last linear layer on features of images of the split train; statistics of batches are re-estimated first."""
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -90,12 +90,12 @@ def fit_head(net: Any, images: Images) -> None:
     seen: list[Any] = []
     handle = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
     with torch.no_grad():
-        for start in range(0, len(labels_N), 32):
-            net(torch.from_numpy(np.asarray(x_NCHW[start : start + 32])))
+        for start in range(0, NUM_FIT, 32):
+            net(torch.from_numpy(np.asarray(x_NCHW[start : min(start + 32, NUM_FIT)])))
     handle.remove()
     features_NF = torch.cat(seen).flatten(1).numpy()
     scaler = StandardScaler().fit(features_NF)
-    fitted = LogisticRegression(C=0.1, max_iter=300).fit(scaler.transform(features_NF), labels_N)
+    fitted = LogisticRegression(C=0.1, max_iter=300).fit(scaler.transform(features_NF), labels_N[: len(features_NF)])
     weight_KF = fitted.coef_ / scaler.scale_
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(weight_KF))

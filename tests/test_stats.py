@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from edgenas.stats import (
     median_interval,
     most_frequent,
     paired_difference,
+    paired_mean_difference,
     paired_score,
     pick_threshold,
     sensitivities,
@@ -237,3 +239,25 @@ def test_a_few_values_say_nothing_of_a_median() -> None:
     assert (low, high) == (None, None)
     with pytest.raises(ValueError, match="no values"):
         median_interval(np.zeros(0))
+
+
+def test_a_paired_difference_of_means_is_students() -> None:
+    rng = np.random.default_rng(0)
+    first_N, second_N = rng.normal(size=40), rng.normal(0.3, 1.0, size=40)
+    found = paired_mean_difference(first_N, second_N, confidence=0.9)
+    known = scipy.stats.ttest_rel(first_N, second_N)
+    low, high = known.confidence_interval(0.9)
+    assert found.value == pytest.approx(float((first_N - second_N).mean()))
+    assert (found.low, found.high, found.n) == (pytest.approx(low), pytest.approx(high), 40)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_paired_difference_of_means_of_one_image_has_no_ends(n: int) -> None:
+    found = paired_mean_difference(np.zeros(n), np.ones(n))
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_means_of_other_images_are_not_paired() -> None:
+    with pytest.raises(ValueError, match="not of the same images"):
+        paired_mean_difference(np.zeros(3), np.ones(2))

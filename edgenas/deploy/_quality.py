@@ -68,7 +68,8 @@ def _net(manifest: Manifest) -> str:
     made = manifest.architecture
     if not made.params:
         return "nothing is written down of it"
-    return markdown(f"{made.space}, {made.params:,} parameters, {made.macs:,} MACs, weights {manifest.weights.origin}")
+    together = f", the mean of {made.ensemble} nets" if made.ensemble is not None else ""
+    return markdown(f"{made.space}{together}, {made.params:,} parameters, {made.macs:,} MACs, weights {manifest.weights.origin}")
 
 
 def _data(manifest: Manifest) -> str:

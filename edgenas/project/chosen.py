@@ -37,6 +37,11 @@ class ChosenNet:
     notes: tuple[str, ...] = ()
     rival: KeptRival | None = None
 
+    @property
+    def num_members(self) -> int:
+        """Nets of the architecture that answer together."""
+        return self.facts.ensemble if self.facts.ensemble is not None else 1
+
 
 def chosen(project: Project, images: TaskAndSplits) -> ChosenNet:
     """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.

@@ -24,7 +24,8 @@ from edgenas.project.rival_nets import KeptRival
 from edgenas.project.settings import DecisionSettings
 from edgenas.records import Arch, CandidateRow, LatencyFacts, ReferralZone, ThresholdChoice
 from edgenas.runs import RunFolder, sha256_file
-from edgenas.supernets import Supernet, build_net
+from edgenas.supernets import Supernet
+from edgenas.supernets.ensemble import build_ensemble
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict, referral_of
 from edgenas.training.folder import WEIGHTS
@@ -47,6 +48,7 @@ class FinalNet:
         source: ``searched``, ``baseline`` for the hand-designed one, or a rival's name.
         space: that it is of; ``timm``, or ``cnn``, for a rival of no space, whose ``arch`` says what it is.
         choice: how the threshold was chosen; None without one.
+        num_members: nets of the architecture that answer together.
     """
 
     net: nn.Module
@@ -62,6 +64,7 @@ class FinalNet:
     source: str = "searched"
     space: str = ""
     choice: ThresholdChoice | None = None
+    num_members: int = 1
 
 
 def final_images(project: Project, images: Images) -> Images:
@@ -121,7 +124,7 @@ def net_of(project: Project, images: TaskAndSplits, choice: ChosenNet, norm_imag
         return choice.rival.load(project.space, images.task)
     genes = genes_of(project.space, choice.arch)
     if choice.folder is not None:
-        net = build_net(project.space, images.task, genes)
+        net = build_ensemble(project.space, images.task, genes, choice.num_members)
         load_weights(choice.folder / WEIGHTS, net)
         return net.eval()
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
@@ -137,7 +140,7 @@ def _final(
     weights: str,
     choice: ChosenNet,
 ) -> FinalNet:
-    row = np.array([genes], dtype=np.int16)
+    row, num = np.array([genes], dtype=np.int16), choice.num_members
     costs = cost_models(project.space, images.task)
     arch = project.space.to_json(row[0])
     threshold = choose_threshold(project, images, net)
@@ -147,14 +150,15 @@ def _final(
         weights=weights,
         sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
         threshold=threshold.threshold if threshold is not None else None,
-        params=int(costs.params(row)[0]),
-        macs=int(costs.macs(row)[0]),
-        latency=_latency(project.run, arch),
+        params=num * int(costs.params(row)[0]),
+        macs=num * int(costs.macs(row)[0]),
+        latency=_latency(project.run, arch) if num == 1 else _together(project.run, arch),
         warnings=choice.warnings,
         notes=choice.notes,
         source=choice.source,
         space=project.space.name,
         choice=threshold,
+        num_members=num,
     )
 
 
@@ -238,3 +242,16 @@ def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
                 percentiles=net.latency_ms_percentiles if isinstance(net, CandidateRow) else None,
             )
     return None
+
+
+def _together(run: RunFolder, arch: Arch) -> LatencyFacts | None:
+    """What `retrain` knew of the latency of several nets of this architecture together."""
+    result, retrained = searched(run), read_retrain(run)
+    if retrained is None or retrained.net.arch != arch or retrained.net.ensemble is None:
+        return None
+    return LatencyFacts(
+        latency_ms_predicted=retrained.net.latency_ms_predicted,
+        latency_ms_upper=None,
+        latency_ms_measured=retrained.net.latency_ms_measured,
+        table=result.table if result is not None else None,
+    )

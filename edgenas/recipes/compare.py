@@ -38,7 +38,7 @@ from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import BaselineLimits, limits_for, table_of
-from edgenas.project.retraining.ways import Bench, Net, fresh_rates
+from edgenas.project.retraining.ways import Bench, fresh_rates
 from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
@@ -157,7 +157,7 @@ def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[
 
 def _limits(bench: Bench, ours: Ours) -> BaselineLimits:
     """What hand-designed nets and rivals may cost: the search's limits, or where it had none the searched net's own latency."""
-    net = Net("winner", bench.project.run.retrain, ours.arch, ours.contender.images)
+    net = ours.net(bench.project.run)
     return limits_for(bench.project, bench.images, net, from_search=ours.contender.search_s is not None)
 
 
@@ -167,7 +167,8 @@ def _limit(space: SearchSpace, limits: BaselineLimits, ours: Ours, table: RunTab
         return None
     named = next((limit for limit in limits.costs if limit.name == "latency_ms"), None)
     if named is None:
-        return LatencyLimit(float(table.predicted(space.from_json(ours.arch))[0]), "p50")
+        own_ms = ours.contender.num_members * float(table.predicted(space.from_json(ours.arch))[0])
+        return LatencyLimit(own_ms, "p50")
     return LatencyLimit(named.limit, limits.quantile or "p50")
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from edgenas.config import Flags
 from edgenas.costs import cost_models
 from edgenas.data.images import decode
 from edgenas.latency import Memory
+from edgenas.latency.measuring import OtherNet
 from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import failure_of, floors_in
@@ -23,12 +25,13 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT, finals_of, searched
 from edgenas.project.retraining.baselines import BaselineLimits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.project.retraining.ensembles import Joined, join_members
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, final_words, fit_all, ranker_words, short_name, ways_of
 from edgenas.project.together import RETRAINS, own_folder, require_parts
-from edgenas.records import Arch, FinalTraining, Metrics, NetReport, RetrainResult, RivalReport, TrainedWay
+from edgenas.records import Arch, EnsembleReport, FinalTraining, Metrics, NetReport, RetrainResult, RivalReport, TrainedWay
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.search import floors_of
 from edgenas.spaces import SearchSpace
@@ -60,12 +63,14 @@ class Kept:
     Attributes:
         tries: its trainings to the end.
         width: channels of a plain CNN.
+        ensemble: of several nets that answer together.
     """
 
     best: Try
     tries: Sequence[Try]
     latency_ms: float | None = None
     width: int | None = None
+    ensemble: EnsembleReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +119,14 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
             bench = replace(bench, floors=floors_of(search.limits, images.class_names))
         tries = yield from _finals(bench, archs, from_search=from_search)
         winner = best_of(tries)
-        adopt(winner, folder)
+        joined = yield from join_members(bench, winner, from_search=from_search)
+        adopt(joined.best, folder)
         yield from curves_of("winner", folder)
-        said = [*ranker_words(_of_net(tries, winner)), *final_words(winner, tries)]
+        said = [*ranker_words(_of_net(tries, winner)), *final_words(winner, tries), *joined.notes]
         if project.settings.retrain.baseline:
-            result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
+            result = yield from _with_baseline(bench, joined, tries, said, from_search=from_search)
         else:
-            result = yield from _alone(bench, winner, tries, said, from_search=from_search)
+            result = yield from _alone(bench, joined, tries, said, from_search=from_search)
         if result is None:
             return
         if from_search:
@@ -138,13 +144,18 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
 
 
 def _alone(
-    bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
+    bench: Bench, joined: Joined, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
 ) -> Generator[Record, None, RetrainResult | None]:
     """The winner's report; None in any process but the first, which has helped to train."""
     if current().rank > 0:
         return None
-    row, _ = yield from _report(bench, "searched", Kept(winner, _of_net(tries, winner)))
-    return RetrainResult(net=row, cost=costs(bench, tries, [], [], None, from_search=from_search), remarks=tuple(said))
+    row, _ = yield from _report(bench, "searched", _kept(joined, tries))
+    spent = costs(bench, [*tries, *joined.others], [], [], None, from_search=from_search)
+    return RetrainResult(net=row, cost=spent, remarks=tuple(said))
+
+
+def _kept(joined: Joined, tries: Sequence[Try]) -> Kept:
+    return Kept(joined.best, _of_net(tries, joined.best), joined.latency_ms, ensemble=joined.report)
 
 
 def _deployed(result: RetrainResult) -> Metrics:
@@ -175,13 +186,13 @@ def _starts(tries: Sequence[Try], arch: Arch) -> tuple[TrainedWay, ...]:
 
 
 def _with_baseline(
-    bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
+    bench: Bench, joined: Joined, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
 ) -> Generator[Record, None, RetrainResult | None]:
     """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included.
 
     None in any process but the first, which has helped to train them.
     """
-    project, folder = bench.project, bench.project.run.retrain
+    project, folder, winner = bench.project, bench.project.run.retrain, joined.best
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
     archs, fits = yield from _allowed(project.space, limits)
     epochs = baseline_epochs(project, winner.way, [each.way for each in tries])
@@ -191,17 +202,18 @@ def _with_baseline(
     yield from curves_of(HAND_DESIGNED, folder / BASELINE)
     assert winner.net.arch is not None
     assert baseline.net.arch is not None
-    with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
-        cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
+    identity = {"archs": [winner.net.arch, baseline.net.arch], "members": winner.net.num_members}
+    with journal(folder / JOURNAL, identity) as memory:
+        cnn = yield from _cnn(bench, limits, winner.net, epochs, memory=memory)
         if current().rank > 0:
             return None
-        nets = Rivals(Kept(winner, _of_net(tries, winner)), Kept(baseline, _of_net(finals, baseline)), cnn)
-        nets = yield from _timed(bench, nets, winner.net.arch, baseline.net.arch, memory=memory)
+        nets = Rivals(_kept(joined, tries), Kept(baseline, _of_net(finals, baseline)), cnn)
+        nets = yield from _timed(bench, nets, memory=memory)
         yield from decode(winner.net.images, *CHOSEN_ON)
         yield from decode(baseline.net.images, *CHOSEN_ON)
         judged = yield from _judge(bench, nets, baseline_fits=fits)
     assert judged.baseline is not None
-    same = (SAME_WORDS,) if winner.net.arch == baseline.net.arch else ()
+    same = (SAME_WORDS,) if winner.net.is_same(baseline.net) else ()
     beyond = (
         () if fits else (f"no hand-made net meets {limits}: the nearest is shown beside the searched one, and is not deployed",)
     )
@@ -210,7 +222,7 @@ def _with_baseline(
         judged,
         baseline=replace(judged.baseline, limits=chosen_under, num_nets=len(archs)),
         remarks=(*said, *same, *beyond, *floor_words(finals), *judged.remarks),
-        cost=costs(bench, tries, raced, finals, baseline, from_search=from_search),
+        cost=costs(bench, [*tries, *joined.others], raced, finals, baseline, from_search=from_search),
     )
 
 
@@ -229,9 +241,9 @@ def _pace(tries: Sequence[Try]) -> float | None:
     return max((each.seconds / each.way.epochs for each in tries if each.seconds is not None), default=None)
 
 
-def _cnn(bench: Bench, limits: BaselineLimits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
+def _cnn(bench: Bench, limits: BaselineLimits, winner: Net, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
-    equal = yield from find_cnn(bench, limits, arch, memory=memory)
+    equal = yield from find_cnn(bench, limits, winner, memory=memory)
     if equal is None:
         return None
     net, width = equal
@@ -242,24 +254,31 @@ def _cnn(bench: Bench, limits: BaselineLimits, arch: Arch, epochs: int, *, memor
     return Kept(best, tries, width=width)
 
 
-def _timed(bench: Bench, nets: Rivals, arch: Arch, baseline: Arch, *, memory: Memory) -> Generator[Record, None, Rivals]:
+def _timed(bench: Bench, nets: Rivals, *, memory: Memory) -> Generator[Record, None, Rivals]:
     """The nets with their latencies, in turn in one session, on the device of the run's table; without one as they are.
 
     Where the baseline is the same net as the winner, it is timed once.
     """
     project, task = bench.project, bench.images.task
-    archs = [arch] if arch == baseline else [arch, baseline]
-    rows = np.concatenate([project.space.from_json(each) for each in archs])
-    width = None if nets.cnn is None else nets.cnn.width
-    others = {} if width is None else {f"cnn-{width}": untrained(task, width)}
+    winner, baseline = nets.searched.best.net, nets.baseline.best.net
+    archs = [winner.arch] if winner.arch == baseline.arch else [winner.arch, baseline.arch]
+    rows = np.concatenate([project.space.from_json(each) for each in archs if each is not None])
+    others: dict[str, nn.Module | OtherNet] = {}
+    if winner.num_members > 1:
+        together = OtherNet(winner.bare(project.space).eval(), winner.images.preprocess.image_px)
+        others[f"ensemble-{winner.num_members}"] = together
+    if nets.cnn is not None and nets.cnn.width is not None:
+        others[f"cnn-{nets.cnn.width}"] = untrained(task, nets.cnn.width)
     table = table_of(project, bench.images)
     timed = yield from measure_archs(project, task, rows, label="measuring", table=table, memory=memory, others=others)
     if timed is None:
         return nets
     latencies_ms = [each.latency_ms for each in timed]
-    of_winner_ms, of_baseline_ms = latencies_ms[0], latencies_ms[len(archs) - 1]
+    of_winner_ms = latencies_ms[0 if winner.num_members == 1 else len(archs)]
     cnn = None if nets.cnn is None else replace(nets.cnn, latency_ms=latencies_ms[-1])
-    return Rivals(replace(nets.searched, latency_ms=of_winner_ms), replace(nets.baseline, latency_ms=of_baseline_ms), cnn)
+    return Rivals(
+        replace(nets.searched, latency_ms=of_winner_ms), replace(nets.baseline, latency_ms=latencies_ms[len(archs) - 1]), cnn
+    )
 
 
 def _judge(bench: Bench, nets: Rivals, *, baseline_fits: bool) -> Generator[Record, None, RetrainResult]:
@@ -324,6 +343,7 @@ def _report(bench: Bench, name: str, kept: Kept) -> Generator[Record, None, tupl
         select_top1=best.select_top1,
         starts=tuple(each.trained_way for each in kept.tries),
         latency_ms_measured=kept.latency_ms,
+        ensemble=kept.ensemble,
         split="test",
         metrics=metrics,
     )
@@ -335,8 +355,8 @@ def _costs(bench: Bench, kept: Kept) -> tuple[int, int, float | None]:
     project, net = bench.project, kept.best.net
     if net.arch is None:
         return (*shape_of(kept.best.load(project.space), bench.images.task), None)
-    row = np.array([genes_of(project.space, net.arch)], dtype=np.int16)
+    row, num = np.array([genes_of(project.space, net.arch)], dtype=np.int16), net.num_members
     models = cost_models(project.space, bench.images.task)
     table = table_of(project, bench.images)
-    predicted_ms = float(table.predicted(row)[0]) if table is not None else None
-    return int(models.params(row)[0]), int(models.macs(row)[0]), predicted_ms
+    predicted_ms = num * float(table.predicted(row)[0]) if table is not None else None
+    return num * int(models.params(row)[0]), num * int(models.macs(row)[0]), predicted_ms

@@ -112,6 +112,7 @@ from edgenas.records.manifest import (
 )
 from edgenas.records.metrics import (
     ClassScores,
+    EnsembleReport,
     EvaluateResult,
     Metrics,
     MostFrequent,
@@ -349,6 +350,7 @@ __all__ = [
     "DriftFacts",
     "DriftGate",
     "DriftRow",
+    "EnsembleReport",
     "EntryComparison",
     "EntryCounts",
     "EntryRatio",

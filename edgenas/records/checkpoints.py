@@ -85,6 +85,7 @@ class CheckpointFacts(JsonRecord):
         teacher: name of the net, of a teacher.
         checkpoint: file that a teacher's weights come from.
         members: who teaches, where that is no single net that was trained here.
+        ensemble: nets of the architecture that answer together; None for a single one.
         init: where weights started, if not drawn or inherited.
         even_over: what its subnets are spread over.
         settings: of the training.
@@ -97,6 +98,7 @@ class CheckpointFacts(JsonRecord):
     teacher: str | None = None
     checkpoint: str | None = None
     members: tuple[MemberFacts, ...] | None = None
+    ensemble: int | None = None
     init: InitFacts | None = None
     even_over: SpreadFacts | None = None
     settings: TrainedFor | None = None

@@ -268,12 +268,18 @@ class OutputFacts(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureFacts(JsonRecord):
-    """The net of an artefact."""
+    """The net of an artefact.
+
+    Attributes:
+        ensemble: nets of the architecture that answer together, by the mean of their logits; costs are theirs together. None for a
+            single one.
+    """
 
     space: str
     arch: Arch
     params: int
     macs: int
+    ensemble: Annotated[int | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

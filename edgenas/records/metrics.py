@@ -316,6 +316,24 @@ class TrainedWay(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleReport(JsonRecord):
+    """Nets of one architecture that answer together, beside the one of them that was kept first.
+
+    Attributes:
+        num_members: nets, the first included.
+        epochs, seconds: of all their trainings; seconds are None where a log is gone.
+        select_top1_alone: accuracy of the first on select.
+        likelihood_gain: what they find the classes of select likelier than the first does, in nats an image, paired.
+    """
+
+    num_members: int
+    epochs: int
+    seconds: float | None
+    select_top1_alone: Proportion
+    likelihood_gain: Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetReport(JsonRecord):
     """One net as `retrain` reports it.
 
@@ -329,6 +347,7 @@ class NetReport(JsonRecord):
         select_top1: accuracy on select.
         starts: its trainings to the end.
         latency_ms_measured: None where it was not measured.
+        ensemble: of several nets of the architecture; costs, latency and metrics are theirs together. None for a single net.
         split: of the metrics.
     """
 
@@ -344,6 +363,7 @@ class NetReport(JsonRecord):
     select_top1: Annotated[Proportion | None, OMITTED] = None
     starts: Annotated[tuple[TrainedWay, ...] | None, OMITTED] = None
     latency_ms_measured: float | None
+    ensemble: Annotated[EnsembleReport | None, OMITTED] = None
     split: str
     metrics: Annotated[Metrics, FLAT]
 

@@ -141,6 +141,7 @@ class DeployedNet:
         params, macs: None where nobody says.
         metrics: on test; None where no report has read it.
         latency_ms_predicted, latency_ms_upper, latency_ms_measured: None where not known.
+        ensemble: nets of the architecture that answer together; None for one.
         notes: why this net and no other, and what must be known of it.
     """
 
@@ -154,6 +155,7 @@ class DeployedNet:
     latency_ms_predicted: float | None
     latency_ms_upper: float | None
     latency_ms_measured: float | None
+    ensemble: int | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -76,6 +76,8 @@ def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = Non
         rows.add_row(name.replace("_", " "), *cells)
     if any(net.width for net in each):
         rows.add_row("width", *(_or_dash(net.width) for net in each))
+    if any(net.ensemble is not None for net in each):
+        rows.add_row("nets together", *("1" if net.ensemble is None else str(net.ensemble.num_members) for net in each))
     rows.add_row("parameters", *(f"{net.params:,}" for net in each))
     rows.add_row("MACs", *(f"{net.macs:,}" for net in each))
     predicted, measured = ([net.latency_ms_predicted for net in each], [net.latency_ms_measured for net in each])

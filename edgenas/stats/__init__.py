@@ -24,7 +24,16 @@ from edgenas.stats.intervals import (
     trials_to_prove,
     wilson,
 )
-from edgenas.stats.paired import BESIDE, MAX_TO_SHOW, holm, images_to_show, mcnemar, paired_difference, paired_score
+from edgenas.stats.paired import (
+    BESIDE,
+    MAX_TO_SHOW,
+    holm,
+    images_to_show,
+    mcnemar,
+    paired_difference,
+    paired_mean_difference,
+    paired_score,
+)
 
 __all__ = [
     "BESIDE",
@@ -46,6 +55,7 @@ __all__ = [
     "most_frequent",
     "normal_quantile",
     "paired_difference",
+    "paired_mean_difference",
     "paired_score",
     "pick_referral",
     "pick_threshold",

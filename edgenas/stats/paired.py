@@ -148,3 +148,27 @@ def images_to_show(only_first: int, only_second: int, n: int, margin: float, *, 
         middle = (least + most) // 2
         least, most = (least, middle) if shown(middle) else (middle, most)
     return most
+
+
+def paired_mean_difference(
+    first_N: NDArray[np.floating], second_N: NDArray[np.floating], *, confidence: float = 0.95
+) -> Proportion:
+    """How much larger the mean of the first is than that of the second, value by value on the same images (Student's t).
+
+    Args:
+        first_N: one value an image.
+        second_N: the same of the second, in the same order.
+        confidence: two-sided, in (0, 1).
+
+    Returns:
+        The difference in the values' unit; its ends are NaN with fewer than two images.
+    """
+    if first_N.shape != second_N.shape:
+        raise ValueError(f"{first_N.shape} and {second_N.shape} are not of the same images")
+    differences_N = first_N.astype(np.float64) - second_N.astype(np.float64)
+    n = differences_N.size
+    mean = float(differences_N.mean()) if n else math.nan
+    if n < 2:
+        return Proportion(mean, math.nan, math.nan, n)
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + confidence / 2) * differences_N.std(ddof=1) / math.sqrt(n))
+    return Proportion(mean, mean - half, mean + half, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from edgenas.project.retraining import equal_cnn
 from edgenas.project.retraining.baselines import BaselineLimits
 from edgenas.project.retraining.equal_cnn import WIDTHS, find_cnn
-from edgenas.project.retraining.ways import Bench
+from edgenas.project.retraining.ways import Bench, Net
 from edgenas.runs import Note
 from tests.project.test_verdict import NETS, drain, opened
 from tests.recipes.budgets import make_project
@@ -24,7 +25,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.mark.parametrize("num_within", range(len(WIDTHS) + 1))
 def test_the_widest_cnn_within_the_limit_is_found_by_at_most_four_measurements(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, num_within: int
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_within: int
 ) -> None:
     asked: list[int] = []
 
@@ -38,7 +39,8 @@ def test_the_widest_cnn_within_the_limit_is_found_by_at_most_four_measurements(
     monkeypatch.setattr(equal_cnn, "_beside", beside)
     monkeypatch.setattr(equal_cnn, "is_here", lambda _: True)
     monkeypatch.setattr(equal_cnn, "table_of", lambda *_: SimpleNamespace(table=None))
-    found = drain(find_cnn(bench, BaselineLimits(()), NETS[0], memory={}))  # type: ignore[arg-type]
+    winner = Net("winner", tmp_path, NETS[0], bench.images)
+    found = drain(find_cnn(bench, BaselineLimits(()), winner, memory={}))  # type: ignore[arg-type]
     assert len(asked) == len(set(asked)) <= 4
     if num_within == 0:
         assert found is None

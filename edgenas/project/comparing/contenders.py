@@ -15,7 +15,9 @@ from edgenas.project.net_facts import images_for
 from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.results import read_retrain, searched
+from edgenas.project.retraining.ways import Net
 from edgenas.records import SEARCHED, Arch, NetReport, TrainedWay
+from edgenas.runs import RunFolder
 from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
 from edgenas.training.timm_nets import costs_of
 
@@ -32,6 +34,7 @@ class Contender:
         params, macs: of the net as it is deployed.
         arch, weights, pretrained, teaching, epochs, seconds, search_s, starts, stem_stride, notes: as in `ComparedNet`.
         folder: of its weights; None where `export` does not write it.
+        num_members: nets of the architecture that answer together.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Contender:
     stem_stride: int | None = None
     folder: Path | None = None
     notes: tuple[str, ...] = ()
+    num_members: int = 1
 
     @property
     def image_px(self) -> int:
@@ -87,6 +91,11 @@ class Ours:
         """Seconds that one of its epochs took; None where no log says."""
         return None if self.seconds is None else self.seconds / self.epochs
 
+    def net(self, run: RunFolder) -> Net:
+        """As `retrain` trained it."""
+        contender = self.contender
+        return Net("winner", run.retrain, self.arch, contender.images, num_members=contender.num_members)
+
     @classmethod
     def of(cls, project: Project, images: Images) -> Ours:
         """That of a run folder.
@@ -120,6 +129,10 @@ def _searched(project: Project, images: Images, choice: ChosenNet, row: NetRepor
         supernet_s = seconds_of(project.run.supernet)
         epochs += supernet_epochs(project)
         seconds = None if seconds is None or supernet_s is None else seconds + supernet_s
+    notes = ("its epochs and minutes count those of the supernet",) if inherits else ()
+    if choice.num_members > 1:
+        seconds = row.ensemble.seconds if row is not None and row.ensemble is not None else None
+        notes = (*notes, f"the mean of {choice.num_members} nets: epochs are those of each, minutes of all")
     result = searched(project.run) if choice.facts.from_search else None
     own = images_for(project.space, images, choice.arch)
     params, macs = costs_of(net, images.task.in_channels, own.preprocess.image_px)
@@ -133,5 +146,6 @@ def _searched(project: Project, images: Images, choice: ChosenNet, row: NetRepor
         search_s=result.seconds if result is not None else None,
         starts=tuple((row.starts if row is not None else None) or ()),
         folder=choice.folder,
-        notes=("its epochs and minutes count those of the supernet",) if inherits else (),
+        notes=notes,
+        num_members=choice.num_members,
     )

@@ -35,13 +35,17 @@ FILE = "as a file"  # parity of what nobody here has exported
 def measure(
     project: Project, contenders: Sequence[Contender], winner: Arch, table: RunTable | None, memory: Memory, files: NetFiles
 ) -> Generator[Record, None, list[Measured | None]]:
-    """Latency of every net, the searched one first, in turn in one session; None where nothing can be measured."""
+    """Latency of every net, the searched one first, in turn in one session; None where nothing can be measured.
+
+    The searched one is timed as `search` times nets of the space; where several answer together, as a file like the others'.
+    """
     rows, others = project.space.from_json(winner), {}
-    for number, each in enumerate(contenders[1:], 1):
+    first = 1 if contenders[0].num_members == 1 else 0
+    for number, each in enumerate(contenders[first:], first):
         others[f"{number}-{each.image_px}"] = yield from files.timed(each, table)
     task = contenders[0].images.task
     nets = yield from measure_archs(project, task, rows, label="timing all in turn", table=table, memory=memory, others=others)
-    return [None] * len(contenders) if nets is None else list(nets)
+    return [None] * len(contenders) if nets is None else [*nets[1 - first :]]
 
 
 @dataclass(frozen=True, slots=True)

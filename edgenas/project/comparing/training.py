@@ -235,7 +235,7 @@ def train_cnn(
     bench: Bench, ours: Ours, limits: BaselineLimits, effort: EqualEffort, memory: Memory
 ) -> Generator[Record, None, Contender | LeftOut]:
     """The widest plain CNN within the limit, from fresh weights, as `retrain --baseline` has it."""
-    equal = yield from find_cnn(bench, limits, ours.arch, memory=memory)
+    equal = yield from find_cnn(bench, limits, ours.net(bench.project.run), memory=memory)
     if equal is None:
         return LeftOut(name="cnn", reason="none of equal latency could be measured")
     net, width = equal

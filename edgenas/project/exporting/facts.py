@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgenas.deploy.artefact import Facts
 from edgenas.deploy.sbom import Ancestor
 from edgenas.project.acceptance import Sealed, decision_of
+from edgenas.project.deployed import FinalNet
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.records import (
@@ -37,7 +38,7 @@ def facts_of(source: Source, extras: tuple[str, ...] = (), sealed: Sealed | None
         classes=images.class_names,
         positive=settings.data.positive,
         threshold=final.threshold,
-        architecture=ArchitectureFacts(space=final.space, arch=final.arch, params=final.params, macs=final.macs),
+        architecture=_architecture(final),
         weights=WeightsFacts(origin=final.weights, sha256=final.sha256),
         data=DataFacts(source=images.source.name, fingerprint=images.splits.fingerprint, splits=counts),
         metrics=SplitMetrics(split="test", metrics=source.metrics),
@@ -51,6 +52,16 @@ def facts_of(source: Source, extras: tuple[str, ...] = (), sealed: Sealed | None
         extras=extras,
         ancestors=ancestors_of(source),
         acceptance=None if sealed is None else (sealed.plan, sealed.facts),
+    )
+
+
+def _architecture(final: FinalNet) -> ArchitectureFacts:
+    return ArchitectureFacts(
+        space=final.space,
+        arch=final.arch,
+        params=final.params,
+        macs=final.macs,
+        ensemble=final.num_members if final.num_members > 1 else None,
     )
 
 

@@ -162,12 +162,14 @@ def _deployed(
     notes, sha256 = (*choice.warnings, *choice.notes), _weights_of(run, choice)
     if choice.rival is not None:
         return _of_rival(choice.rival.row, sha256, notes)
-    report, row_of_search = _report(choice, retrain), _row_of(choice, search)
+    report = _report(choice, retrain)
+    row_of_search = _row_of(choice, search) if choice.num_members == 1 else None  # it knows one of several alone
     predicted = report.latency_ms_predicted if report is not None else None
     measured = report.latency_ms_measured if report is not None else None
     facts = report if report is not None else row_of_search
     return DeployedNet(
         name=choice.source,
+        ensemble=choice.num_members if choice.num_members > 1 else None,
         weights=report.weights if report is not None else "inherited",
         weights_sha256=sha256,
         arch=choice.arch,
@@ -290,8 +292,8 @@ def _timed(table: LatencyTable, search: SearchResult | None) -> Iterator[TimedNe
 
 
 def _breakdown(space: SearchSpace, table: LatencyTable, deployed: DeployedNet | None) -> BreakdownFacts | None:
-    """Where the predicted time of the net goes; None for one that the table knows nothing of."""
-    if deployed is None or deployed.arch is None or table.space != space.name:
+    """Where the predicted time of the net goes; None for one that the table knows nothing of, and for several together."""
+    if deployed is None or deployed.arch is None or deployed.ensemble is not None or table.space != space.name:
         return None
     try:
         genes_G = np.array(genes_of(space, deployed.arch), dtype=np.int16)

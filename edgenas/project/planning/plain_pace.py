@@ -164,6 +164,7 @@ def retrain_facts(project: Project, pace: PlainPace, proof: PlannedProof | None,
         teachings = teachings_of(project, baseline=name == BASELINE)
         ways = ways_of(project, teachings)
         epochs = _epochs(ways * finals)
+        epochs += _epochs([max(ways, key=lambda way: way.epochs)] * (project.settings.retrain.ensemble - 1))  # at most
         if name == BASELINE:
             epochs += _baseline_epochs(project, teachings, ways, max(1, num_hand))
         seconds = pace.of(epochs, evaluations=epochs.total())

@@ -75,7 +75,8 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
         table = table_of(project, images)
         name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs.macs)
         assert winner.arch is not None
-        limits.append(UpperLimit(name, float(model(project.space.from_json(winner.arch))[0]), model))
+        own = winner.num_members * float(model(project.space.from_json(winner.arch))[0])
+        limits.append(UpperLimit(name, own, model))
         return BaselineLimits(tuple(limits), not_applied=tuple(missing))
     latency_ms = result.limits.get("latency_ms") if "latency_ms" in result.binding else None
     promise = (result.promises or {}).get("latency_ms")

@@ -11,7 +11,6 @@ from edgenas.project.measuring import measure_archs
 from edgenas.project.retraining.baselines import BaselineLimits, table_of
 from edgenas.project.retraining.ways import Bench, Net
 from edgenas.project.run_tables import RunTable
-from edgenas.records import Arch
 from edgenas.runs import Note, Record
 from edgenas.training.cnn import cnn_for, untrained
 from edgenas.training.ranks import current
@@ -21,7 +20,7 @@ PLAIN_CNN = "plain-cnn"  # kind of net in checkpoints
 
 
 def find_cnn(
-    bench: Bench, limits: BaselineLimits, arch: Arch, *, memory: Memory
+    bench: Bench, limits: BaselineLimits, winner: Net, *, memory: Memory
 ) -> Generator[Record, None, tuple[Net, int] | None]:
     """The widest plain CNN whose latency as measured here is within the limit; None where nothing can be measured, or is.
 
@@ -30,13 +29,13 @@ def find_cnn(
     Args:
         bench: with the project.
         limits: of the search; where they have none on latency, the CNN may take as long as the winner beside it.
-        arch: of the winner, readable.
+        winner: of the space; where several answer together, they are taken to be as many times as slow as one.
         memory: keeps timings.
     """
     ranks = current()
     widest = None
     if ranks.rank == 0:  # times of one device, of which the others wait for what follows
-        widest = yield from _widest(bench, limits, arch, memory)
+        widest = yield from _widest(bench, limits, winner, memory)
     width = ranks.first(widest)
     if width is None:
         return None
@@ -44,7 +43,7 @@ def find_cnn(
     return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, bench.images.task, width), {"width": width}), width
 
 
-def _widest(bench: Bench, limits: BaselineLimits, arch: Arch, memory: Memory) -> Generator[Record, None, int | None]:
+def _widest(bench: Bench, limits: BaselineLimits, winner: Net, memory: Memory) -> Generator[Record, None, int | None]:
     """Channels of the widest plain CNN within the limit; None where nothing can be measured, or is within it."""
     table = table_of(bench.project, bench.images)
     if table is None or not is_here(table.table):
@@ -54,7 +53,7 @@ def _widest(bench: Bench, limits: BaselineLimits, arch: Arch, memory: Memory) ->
     widest, too_slow = -1, len(WIDTHS)
     while too_slow - widest > 1:
         middle = (widest + too_slow) // 2
-        latencies = yield from _beside(bench, limits, arch, WIDTHS[middle], table, memory)
+        latencies = yield from _beside(bench, limits, winner, WIDTHS[middle], table, memory)
         if latencies is None:
             return None
         limit_ms, cnn_ms = latencies
@@ -66,17 +65,18 @@ def _widest(bench: Bench, limits: BaselineLimits, arch: Arch, memory: Memory) ->
 
 
 def _beside(
-    bench: Bench, limits: BaselineLimits, arch: Arch, width: int, table: RunTable, memory: Memory
+    bench: Bench, limits: BaselineLimits, winner: Net, width: int, table: RunTable, memory: Memory
 ) -> Generator[Record, None, tuple[float, float] | None]:
     """The limit in milliseconds, or the winner's latency, and a plain CNN's, measured in turn; None where nothing can be."""
     project, task = bench.project, bench.images.task
-    rows = project.space.from_json(arch)
+    assert winner.arch is not None
+    rows = project.space.from_json(winner.arch)
     others = {f"cnn-{width}": untrained(task, width)}
     label = f"measuring a plain CNN of {width} channels"
     nets = yield from measure_archs(project, task, rows, label=label, table=table, memory=memory, others=others, attempts=1)
     if nets is None:
         return None
-    winner, cnn = nets
+    alone, cnn = nets
     if limits.latency_ms is None:
-        return winner.latency_ms, cnn.latency_ms
+        return winner.num_members * alone.latency_ms, cnn.latency_ms
     return limits.latency_ms, cnn.quantile_ms(limits.quantile if limits.quantile is not None else "p50")

@@ -28,7 +28,7 @@ from edgenas.search import SensitivityFloor
 from edgenas.search.proof_scores import log_likelihoods
 from edgenas.spaces import SearchSpace
 from edgenas.stats import Proportion, wilson
-from edgenas.supernets import build_net
+from edgenas.supernets.ensemble import build_ensemble
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import TrainingJob, changes_since, fit
@@ -98,6 +98,7 @@ class Net:
         build: makes a net of no space.
         facts: more that its checkpoints say.
         title: on the progress bar, where the name does not tell it from others.
+        num_members: that answer together.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Net:
     build: Build | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     title: str | None = None
+    num_members: int = 1
 
     @classmethod
     def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, *, title: str | None = None, **facts: Any) -> Net:
@@ -118,12 +120,16 @@ class Net:
         """What the progress bar and notes call it."""
         return self.title or self.name
 
+    def is_same(self, other: Net) -> bool:
+        """Whether both are one net of a space."""
+        return self.arch is not None and (self.arch, self.num_members) == (other.arch, other.num_members)
+
     def bare(self, space: SearchSpace) -> nn.Module:
         """With weights that are to be loaded."""
         if self.arch is None:
             assert self.build is not None
             return self.build()
-        return build_net(space, self.images.task, genes_of(space, self.arch))
+        return build_ensemble(space, self.images.task, genes_of(space, self.arch), self.num_members)
 
 
 def short_name(arch: Arch) -> str:
@@ -210,13 +216,18 @@ def _scratch_epochs(project: Project) -> int:
     return settings.epochs + (supernet_epochs(project) if settings.start == "auto" else 0)
 
 
-def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = True) -> Generator[Record, None, list[Try]]:
-    """Train a net in every way, in order; what was trained like this already is kept, and ``says_kept`` says so."""
+def fit_all(
+    bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = True, seed: int | None = None
+) -> Generator[Record, None, list[Try]]:
+    """Train a net in every way, in order; what was trained like this already is kept, and ``says_kept`` says so.
+
+    ``seed`` is that of the settings where none is given.
+    """
     yield from decode(net.images, "select")
     kept = 0
     tries = []
     for way in ways:
-        job = job_of(bench, net, way)
+        job = job_of(bench, net, way, seed=seed)
         changes = changes_since(job)
         if changes == [] and not bench.force:
             kept += 1
@@ -224,23 +235,23 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
             if changes:
                 yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
             if way.weights == "given" and net.arch is not None:
-                job = yield from _begun(bench, net, way)
+                job = yield from _begun(bench, net, way, seed)
             yield from fit(job)
-        tries.append(_judge(bench, net, way, job.folder))
+        tries.append(judged(bench, net, way, job.folder))
     if kept == len(ways) and says_kept:
         yield Note(f"{net.label}: already trained (--force trains it again)")
     return tries
 
 
-def _begun(bench: Bench, net: Net, way: Way) -> Generator[Record, None, TrainingJob]:
+def _begun(bench: Bench, net: Net, way: Way, seed: int | None) -> Generator[Record, None, TrainingJob]:
     """The training of a net from given weights, once it is said what of these is taken."""
     assert bench.given is not None
     assert net.arch is not None
-    space, seed = bench.project.space, bench.project.settings.retrain.seed
-    given = bench.given.begun(space, net.images, genes_of(space, net.arch), net.folder / way.name, seed)
+    space, own = bench.project.space, bench.project.settings.retrain.seed if seed is None else seed
+    given = bench.given.begun(space, net.images, genes_of(space, net.arch), net.folder / way.name, own)
     assert given.init is not None
     yield from (Note(f"{net.label}: {given.weights.source}: {note}") for note in given.init.notes)
-    return job_of(replace(bench, given=given), net, way)
+    return job_of(replace(bench, given=given), net, way, seed=seed)
 
 
 def is_trained(bench: Bench, net: Net, way: Way) -> bool:
@@ -248,8 +259,11 @@ def is_trained(bench: Bench, net: Net, way: Way) -> bool:
     return not bench.force and changes_since(job_of(bench, net, way, split=None)) == []
 
 
-def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") -> TrainingJob:
-    """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
+def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select", seed: int | None = None) -> TrainingJob:
+    """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins.
+
+    ``seed`` is that of the settings where none is given.
+    """
     what = net.arch if net.arch is not None else net.build
     assert what is not None
     given = bench.given if way.weights == "given" and net.arch is not None else None
@@ -264,13 +278,15 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         teacher=bench.teacher if way.teaching == "teacher" else None,
         device=bench.device,
         split=split,
+        seed=seed,
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=_COMPILE[settings.retrain.compile])
     return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
 
 
-def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
+def judged(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
+    """What the weights in a folder answer on select."""
     images_NCHW, labels_N = net.images.arrays("select")
     p_NC = predict(_load(bench.project.space, net, folder).to(bench.device), images_NCHW)
     num_right = int((p_NC.argmax(axis=1) == labels_N).sum())

@@ -166,7 +166,7 @@ def _trained(page: ResultsPage) -> Iterator[Row]:
 
 def _measured(page: ResultsPage, name: str, net: NetReport) -> float | None:
     """What was measured of a net when it was trained, else of the searched one among the finalists."""
-    if net.latency_ms_measured is not None or name != SEARCHED or page.search is None:
+    if net.latency_ms_measured is not None or name != SEARCHED or page.search is None or net.ensemble is not None:
         return net.latency_ms_measured
     of_search = (row for row in (page.search.winner, *page.search.finalists) if row is not None and row.arch == net.arch)
     return next((row.latency_ms_measured for row in of_search), None)

@@ -1,0 +1,183 @@
+"""Several nets of the winner's architecture: how many, what they are kept for, and what is deployed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import edgenas
+from edgenas.costs import cost_models
+from edgenas.latency.measuring import whole
+from edgenas.latency.timing import TimingSettings
+from edgenas.project.comparing import judging
+from edgenas.project.comparing.judging import measure
+from edgenas.project.deployed import load_final
+from edgenas.project.retraining import ensembles
+from edgenas.project.retraining.baselines import BaselineLimits
+from edgenas.project.retraining.ensembles import join_members, members_within
+from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
+from edgenas.records import RetrainResult
+from edgenas.search import LowerLimit, UpperLimit
+from edgenas.spaces.pvt import PVT_NANO
+from edgenas.stats import Proportion
+from edgenas.supernets.ensemble import Ensemble
+from edgenas.training.ways import Way
+from tests.project.test_finals import proven, search_found
+from tests.project.test_verdict import NETS, drain, opened, write_search
+from tests.recipes.budgets import TASK, edgenas_in, make_project
+from tests.recipes.zygote import FEW_VISITS
+
+ROW = PVT_NANO.from_json(NETS[0])
+MODELS = cost_models(PVT_NANO, TASK)
+PARAMS, MACS = float(MODELS.params(ROW)[0]), float(MODELS.macs(ROW)[0])
+SHORT = ("retrain.start=scratch", "retrain.scratch_epochs=1", "retrain.teaching=labels", "train.batch_size=256")
+WAY = Way("scratch", "labels", 1, 4e-3)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose search found the first of the hand-designed nets, which is trained."""
+    folder = make_project(tmp_path_factory.mktemp("ensembles"))
+    search_found(opened(folder)[0], proven(NETS[0], -0.5))
+    trained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is of another device."""
+    monkeypatch.setattr(ensembles, "is_here", lambda _: False)
+
+
+@pytest.mark.parametrize(("room", "most", "num"), [(0.5, 4, 1), (1.0, 4, 1), (2.99, 4, 2), (3.0, 4, 3), (9.0, 4, 4), (9.0, 1, 1)])
+def test_so_many_nets_are_taken_as_the_tightest_upper_limit_has_room_for(room: float, most: int, num: int) -> None:
+    tight = UpperLimit("params", room * PARAMS, MODELS.params)
+    wide = UpperLimit("macs", 1e12, MODELS.macs)
+    assert members_within(BaselineLimits((wide, tight)), ROW, most) == num
+
+
+def test_a_lower_limit_leaves_all_the_room() -> None:
+    assert members_within(BaselineLimits((LowerLimit("params", PARAMS, MODELS.params),)), ROW, 3) == 3
+
+
+def trained(folder: Path, *settings: str) -> tuple[Bench, Try]:
+    project, images = opened(folder, *SHORT, *settings)
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    net = Net.of_arch(bench, "winner", project.run.retrain / "tries" / "searched", NETS[0])
+    (winner,) = drain(fit_all(bench, net, [WAY]))
+    return bench, winner
+
+
+@pytest.mark.usefixtures("nothing_is_timed")
+def test_members_have_weights_of_their_own_and_the_first_is_the_winner(folder: Path) -> None:
+    bench, winner = trained(folder, "retrain.ensemble=3")
+    joined = drain(join_members(bench, winner, from_search=False))
+    together = ensembles._written(bench, [winner, *joined.others]).load(bench.project.space)
+    assert isinstance(together, Ensemble)
+    states = [member.state_dict() for member in together.members]
+    assert len(states) == 3
+    assert all(torch.equal(tensor, states[0][name]) for name, tensor in winner.load(bench.project.space).state_dict().items())
+    name = next(name for name in states[0] if name.endswith("weight"))
+    assert not torch.equal(states[0][name], states[1][name])
+    assert not torch.equal(states[1][name], states[2][name])
+
+
+@pytest.mark.usefixtures("nothing_is_timed")
+@pytest.mark.parametrize(("low", "kept"), [(0.001, True), (0.0, False), (float("nan"), False)])
+def test_nets_are_kept_together_where_they_find_the_classes_likelier_by_more_than_chance(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, low: float, kept: bool
+) -> None:
+    monkeypatch.setattr(ensembles, "_likelihood_gain", lambda *_: Proportion(0.01, low, 0.02, 100))
+    bench, winner = trained(folder, "retrain.ensemble=2")
+    joined = drain(join_members(bench, winner, from_search=False))
+    assert (joined.best is not winner) == kept
+    assert (joined.report is not None) == kept
+    assert len(joined.others) == 1
+    said = "they are deployed together" if kept else "one net is kept"
+    assert said in joined.notes[0]
+
+
+@pytest.mark.parametrize(("room", "num"), [(1.9, None), (2.1, 2), (99.0, 4)])
+def test_room_for_more_nets_is_told_where_none_were_asked_for(folder: Path, room: float, num: int | None) -> None:
+    project, _ = opened(folder)
+    write_search(project, {"macs": room * MACS}, winner=proven(NETS[0], -0.5))
+    bench, winner = trained(folder)
+    joined = drain(join_members(bench, winner, from_search=True))
+    limit = f"macs <= {room * MACS:.12g}"
+    told = f"{limit} leaves room for {num} such nets: retrain.ensemble={num} trains them, and deploys their mean where that pays"
+    assert joined.notes == (() if num is None else (told,))
+    assert joined.best is winner
+
+
+def test_without_room_for_a_second_net_nothing_more_is_trained(folder: Path) -> None:
+    project, _ = opened(folder)
+    write_search(project, {"macs": 1.9 * MACS}, winner=proven(NETS[0], -0.5))
+    bench, winner = trained(folder, "retrain.ensemble=4")
+    joined = drain(join_members(bench, winner, from_search=True))
+    assert joined.best is winner
+    assert joined.others == ()
+    assert joined.notes == (f"one net is kept: macs <= {1.9 * MACS:.12g} leaves no room for a second one of its kind",)
+
+
+def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensembles, "_likelihood_gain", lambda *_: Proportion(0.01, 0.001, 0.02, 100))
+    monkeypatch.setattr(whole, "ATTEMPTS", 1)
+    monkeypatch.setattr(whole, "FINALIST_TIMING", TimingSettings(**FEW_VISITS))
+    sets = [part for setting in (*SHORT, "retrain.ensemble=2") for part in ("--set", setting)]
+    search_found(opened(folder)[0], proven(NETS[0], -0.5))
+    code, value, told = edgenas_in(folder, "retrain", *sets)
+    assert code == 0, (value, told)
+    result = RetrainResult.from_json(value["result"])
+    assert result.net.ensemble is not None
+    assert result.net.ensemble.num_members == 2
+    assert result.net.params == 2 * PARAMS
+    assert result.net.latency_ms_measured is not None
+    project, images = opened(folder)
+    final = load_final(project, images)
+    assert isinstance(final.net, Ensemble)
+    assert (final.params, final.num_members) == (result.net.params, 2)
+    assert final.latency is not None
+    assert final.latency.latency_ms_measured == result.net.latency_ms_measured
+    loaded = edgenas.load(folder / "edgenas-run")
+    images_NCHW = torch.from_numpy(np.asarray(images.arrays("test")[0][:4]))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images_NCHW), final.net(images_NCHW))
+    code, value, told = edgenas_in(folder, "export", "--format", "onnx")
+    assert code == 0, (value, told)
+    manifest = json.loads((folder / "edgenas-run/export/onnx/manifest.json").read_text())
+    assert manifest["architecture"]["ensemble"] == 2
+    assert "the mean of 2 nets" in (folder / "edgenas-run/export/onnx/README.md").read_text()
+
+
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_compare_times_several_nets_as_their_file_and_a_single_one_as_search_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, num_members: int
+) -> None:
+    project, images = opened(folder)
+    contenders = [SimpleNamespace(name=name, image_px=32, images=images, num_members=1) for name in ("searched", "cnn", "hand")]
+    contenders[0].num_members = num_members
+
+    def timed(*_: object, others: Mapping[str, str], **__: object) -> Generator[None, None, list[str]]:
+        yield from ()
+        return ["the arch", *others.values()]
+
+    def file_of(each: SimpleNamespace, _: object) -> Generator[None, None, str]:
+        yield from ()
+        return f"{each.name}'s file"
+
+    monkeypatch.setattr(judging, "measure_archs", timed)
+    measured = drain(measure(project, contenders, NETS[0], None, {}, SimpleNamespace(timed=file_of)))  # type: ignore[arg-type]
+    assert measured == ["the arch" if num_members == 1 else "searched's file", "cnn's file", "hand's file"]
