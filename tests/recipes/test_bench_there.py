@@ -15,7 +15,6 @@ from tests.recipes.killing import Reference
 from tests.remote.servers import HAS_ALL, serving
 from tests.remote.test_profile import edgenas_in
 
-
 UNTRAINED = ("--set", "gates.min_agreement=0.5", "--set", "gates.max_new_false_negatives=145")  # of a net of two epochs
 
 

@@ -15,7 +15,7 @@ from edgenas.project.retraining.baselines import BaselineLimits, limits_for, tab
 from edgenas.project.retraining.floors import held_to_floors
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, judged
 from edgenas.records import EnsembleReport, Quantile
-from edgenas.runs import Note, Record, atomic_path
+from edgenas.runs import Record, atomic_path
 from edgenas.search import UpperLimit
 from edgenas.search.proof_scores import log_likelihoods
 from edgenas.spaces import Genes
@@ -93,7 +93,8 @@ def _hints(bench: Bench, net: Net, *, from_search: bool) -> Iterator[str]:
     assert net.arch is not None
     num = members_within(limits, bench.project.space.from_json(net.arch), HINTED)
     if limits.costs and num > 1:
-        yield f"{limits} leaves room for {num} such nets: retrain.ensemble={num} trains them, and deploys their mean where that pays"
+        room = f"{limits} leaves room for {num} such nets"
+        yield f"{room}: retrain.ensemble={num} trains them, and deploys their mean where that pays"
 
 
 def _nats(gain: Proportion) -> str:
