@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
@@ -14,8 +14,9 @@ from edgenas.errors import CheckpointError
 from edgenas.records import CheckpointFacts
 from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
-from edgenas.supernets import Supernet, build_net, build_supernet
+from edgenas.supernets import Supernet, build_supernet
 from edgenas.supernets.bilateral import with_both_sides
+from edgenas.supernets.ensemble import build_ensemble, member_prefix
 from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS
 from edgenas.training.headers import facts_in
@@ -33,6 +34,7 @@ class Earlier:
         arch: genes of a plain net; None for a supernet.
         class_names: in the order of the logits; None where nothing tells.
         sharing: of a supernet.
+        num_members: plain nets of the architecture that answer together.
     """
 
     path: Path
@@ -42,15 +44,24 @@ class Earlier:
     arch: tuple[int, ...] | None
     class_names: tuple[str, ...] | None
     sharing: str = "entangled"
+    num_members: int = 1
+
+    def first(self) -> Self:
+        """Of several nets that answer together the first alone; any other as it is."""
+        if self.num_members == 1:
+            return self
+        prefix = member_prefix(0)
+        own = {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+        return replace(self, tensors=own, num_members=1)
 
     def net(self, genes: tuple[int, ...] | None = None) -> nn.Module:
-        """The plain net in eval mode; of a supernet the one of ``genes``, by default its largest.
+        """The plain net in eval mode, or several that answer together; of a supernet the one of ``genes``, by default its largest.
 
         Raises:
             CheckpointError: if the weights are not those of the net, or of a supernet whose nets share no weights.
         """
         if self.arch is not None:
-            net = build_net(self.space, self.task, self.arch)
+            net = build_ensemble(self.space, self.task, self.arch, self.num_members)
             copy_into(net, dict(self.tensors), self.path)
             return net.eval()
         if self.sharing == "classical":
@@ -97,7 +108,8 @@ def read_earlier(path: Path, run: Path | None = None) -> Earlier | None:
         return None
     tensors, plain = load_weights(path)
     space = get_space(str(plain["space"]))
-    arch = CheckpointFacts.from_json(plain).arch
+    said = CheckpointFacts.from_json(plain)
+    arch = said.arch
     return Earlier(
         path=path,
         tensors=tensors,
@@ -106,6 +118,7 @@ def read_earlier(path: Path, run: Path | None = None) -> Earlier | None:
         arch=None if arch is None else tuple(int(gene) for gene in space.from_json(arch)[0]),
         class_names=_class_names(run),
         sharing=str(plain.get("sharing", "entangled")),
+        num_members=said.ensemble if said.ensemble is not None else 1,
     )
 
 

@@ -44,6 +44,7 @@ class Foreign:
         sha256: of every tensor's name, type, shape and values, whatever the file around them.
         heads: of attentions, by the name of their block; None where nothing tells.
         earlier: the net of a space that they are of; None where they are of no edgenas.
+        notes: what a user should know of the source, a sentence each.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Foreign:
     sha256: str
     heads: Mapping[str, int] | None = None
     earlier: Earlier | None = None
+    notes: tuple[str, ...] = ()
 
 
 def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
@@ -71,8 +73,12 @@ def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
     path = Path(source)
     run = path if is_run(path) else None
     earlier = read_earlier(path if run is None else weights_in(run, prefers=prefers), run)
-    tensors = read_foreign(path) if earlier is None else earlier.tensors
-    return Foreign(source, tensors, digest_of(tensors), earlier=earlier)
+    if earlier is None:
+        tensors = read_foreign(path)
+        return Foreign(source, tensors, digest_of(tensors))
+    one, num = earlier.first(), earlier.num_members
+    notes = (f"weights of the first of {num} nets that answer together are taken",) if num > 1 else ()
+    return Foreign(source, one.tensors, digest_of(one.tensors), earlier=one, notes=notes)
 
 
 def require_timm_model(name: str) -> None:

@@ -92,6 +92,7 @@ def start_from(supernet: nn.Module, source: str | None, state: Path, chooser: Ch
     if kept is not None and kept.sha256 == weights.sha256:
         how = chosen_before(how, kept)
     notes, selection = _fill(supernet, weights, how)
+    notes = (*weights.notes, *notes)
     init = InitFacts(source=source, sha256=weights.sha256, notes=tuple(notes), selection=selection)
     if kept is not None and kept.sha256 == weights.sha256 and _asked(kept) == _asked(init):
         init = kept  # its notes may be worded otherwise
@@ -250,7 +251,8 @@ def start_net(net: nn.Module, space: SearchSpace, genes: tuple[int, ...], weight
         own = earlier.net(genes)
         if _is_alike(own, net):
             net.load_state_dict(own.state_dict())
-            return InitFacts(source=source, sha256=weights.sha256, notes=_other_classes(net, drawn, weights, chooser.class_names))
+            notes = (*weights.notes, *_other_classes(net, drawn, weights, chooser.class_names))
+            return InitFacts(source=source, sha256=weights.sha256, notes=notes)
         donor = donor_of(own.state_dict(), source, heads_of(own))
     else:
         donor = _donor(weights)
@@ -261,7 +263,7 @@ def start_net(net: nn.Module, space: SearchSpace, genes: tuple[int, ...], weight
 
     differ = exceeds(donor, net.state_dict())
     notes, selection = _select(net, fill, lambda: copy.deepcopy(net), source, chooser, differ=differ)
-    notes = (*notes, *_other_classes(net, drawn, weights, chooser.class_names))
+    notes = (*weights.notes, *notes, *_other_classes(net, drawn, weights, chooser.class_names))
     return InitFacts(source=source, sha256=weights.sha256, notes=notes, selection=selection)
 
 

@@ -27,7 +27,12 @@ from edgenas.records import RetrainResult
 from edgenas.search import LowerLimit, UpperLimit
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion
-from edgenas.supernets.ensemble import Ensemble
+from edgenas.supernets import build_net
+from edgenas.supernets.ensemble import Ensemble, build_ensemble
+from edgenas.training.checkpoints import save_weights
+from edgenas.training.earlier import read_earlier
+from edgenas.training.foreign import fetch
+from edgenas.training.initial import Chooser, start_net
 from edgenas.training.ways import Way
 from tests.project.test_finals import proven, search_found
 from tests.project.test_verdict import NETS, drain, opened, write_search
@@ -181,3 +186,22 @@ def test_compare_times_several_nets_as_their_file_and_a_single_one_as_search_doe
     monkeypatch.setattr(judging, "measure_archs", timed)
     measured = drain(measure(project, contenders, NETS[0], None, {}, SimpleNamespace(timed=file_of)))  # type: ignore[arg-type]
     assert measured == ["the arch" if num_members == 1 else "searched's file", "cnn's file", "hand's file"]
+
+
+def test_a_later_project_starts_from_the_first_of_several_nets_and_learns_from_all(tmp_path: Path) -> None:
+    genes = tuple(int(gene) for gene in ROW[0])
+    together = build_ensemble(PVT_NANO, TASK, genes, 2).eval()
+    facts = {"space": "pvt-nano", "image_px": TASK.image_px, "in_channels": TASK.in_channels, "num_classes": TASK.num_classes}
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, together, {**facts, "net": "winner", "arch": NETS[0], "ensemble": 2})
+    images_NCHW = torch.randn(2, TASK.in_channels, TASK.image_px, TASK.image_px, generator=torch.Generator().manual_seed(0))
+    earlier = read_earlier(path)
+    assert earlier is not None
+    assert isinstance(together, Ensemble)
+    net = build_net(PVT_NANO, TASK, genes).eval()
+    weights = fetch(str(path))
+    init = start_net(net, PVT_NANO, genes, weights, Chooser())
+    assert init.notes == ("weights of the first of 2 nets that answer together are taken",)
+    with torch.no_grad():
+        torch.testing.assert_close(earlier.net()(images_NCHW), together(images_NCHW))
+        torch.testing.assert_close(net(images_NCHW), together.members[0](images_NCHW))
