@@ -6,11 +6,13 @@ left out worst first until what is left holds what was asked for, so that the fe
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MAX_GROUPS = 24  # that are tried alone, each costs a pass over the images
+_MEMBER = re.compile(r"^members\.\d+\.")  # of a net of several that answer together
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,13 +67,15 @@ class QuantisationPlan:
 def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[LayerGroup, ...]:
     """Parts of a net as fine as ``limit`` groups allow: by the path of a node's name, by neighbours where names have none.
 
+    Of nets that answer together the same part of each is one group, so that groups are as fine as those of one net.
+
     Args:
         names: of nodes, ``stages.0.blocks.1.mlp.fc1/MatMul`` where the path is known.
         limit: largest number of groups.
     """
     if len(names) <= limit:
         return tuple(LayerGroup(name, (name,)) for name in names)
-    paths = [tuple(name.rpartition("/")[0].split(".")) for name in names]
+    paths = [tuple(_MEMBER.sub("", name.rpartition("/")[0]).split(".")) for name in names]
     for depth in range(max(len(path) for path in paths), 0, -1):
         keys = [".".join(path[:depth]) for path in paths]
         if 1 < len(set(keys)) <= limit:

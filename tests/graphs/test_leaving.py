@@ -74,3 +74,10 @@ def test_nameless_nodes_are_grouped_by_neighbours(num: int) -> None:
     groups = groups_of(names)
     assert 1 < len(groups) <= MAX_GROUPS
     assert [node for group in groups for node in group.nodes] == names
+
+
+def test_nets_that_answer_together_fall_into_the_groups_of_one() -> None:
+    own = [f"stages.{stage}.blocks.0.{layer}/Conv" for stage in range(4) for layer in ("attn", "fc1", "fc2", "proj")]
+    groups = groups_of([f"members.{member}.{name}" for member in range(3) for name in own])
+    assert [group.name for group in groups] == [name.removesuffix("/Conv") for name in own]
+    assert groups[1].nodes == tuple(f"members.{member}.{own[1]}" for member in range(3))
