@@ -343,7 +343,7 @@ class RetrainSettings:
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
     finals: Count = 1
-    ensemble: Count = 1
+    ensemble: Annotated[int, Range(ge=1, le=16)] = 1
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None

@@ -47,7 +47,7 @@ class Earlier:
     num_members: int = 1
 
     def first(self) -> Self:
-        """Of several nets that answer together the first alone; any other as it is."""
+        """The first alone of several nets that answer together; any other net as it is."""
         if self.num_members == 1:
             return self
         prefix = member_prefix(0)

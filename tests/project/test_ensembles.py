@@ -14,6 +14,7 @@ import torch
 
 import edgenas
 from edgenas.costs import cost_models
+from edgenas.errors import ConfigError
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
 from edgenas.project.comparing import judging
@@ -78,6 +79,12 @@ def test_a_lower_limit_leaves_all_the_room() -> None:
     assert members_within(BaselineLimits((LowerLimit("params", PARAMS, MODELS.params),)), ROW, 3) == 3
 
 
+@pytest.mark.parametrize("num", ["0", "17", "1.5", "many"])
+def test_one_to_sixteen_nets_can_be_asked_for(folder: Path, num: str) -> None:
+    with pytest.raises(ConfigError, match=r"retrain\.ensemble is .*at least 1 and at most 16"):
+        opened(folder, f"retrain.ensemble={num}")
+
+
 def trained(folder: Path, *settings: str) -> tuple[Bench, Try]:
     project, images = opened(folder, *SHORT, *settings)
     bench = Bench(project, images, "cpu", None, ("labels",), False)
@@ -111,7 +118,7 @@ def test_nets_are_kept_together_where_they_find_the_classes_likelier_by_more_tha
     assert (joined.best is not winner) == kept
     assert (joined.report is not None) == kept
     assert len(joined.others) == 1
-    said = "they are deployed together" if kept else "one net is kept"
+    said = "they are kept together" if kept else "one net is kept"
     assert said in joined.notes[0]
 
 

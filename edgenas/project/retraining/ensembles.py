@@ -83,7 +83,7 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
         select_top1_alone=winner.select_top1,
         likelihood_gain=gain,
     )
-    notes = (f"{words}: they are deployed together",)
+    notes = (f"{words}: they are kept together",)
     return Joined(replace(together, seconds=report.seconds), tuple(others), report, latency_ms, notes)
 
 
