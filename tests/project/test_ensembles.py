@@ -144,6 +144,14 @@ def test_without_room_for_a_second_net_nothing_more_is_trained(folder: Path) -> 
     assert joined.notes == (f"one net is kept: macs <= {1.9 * MACS:.12g} leaves no room for a second one of its kind",)
 
 
+def test_floors_alone_leave_all_the_room(folder: Path) -> None:
+    project, images = opened(folder)
+    write_search(project, {"sensitivity[0]": 0.5}, winner=proven(NETS[0], -0.5))
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    net = Net.of_arch(bench, "winner", folder, NETS[0])
+    assert members_within(ensembles._limits(bench, net, from_search=True), ROW, 3) == 3
+
+
 def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensembles, "_likelihood_gain", lambda *_: Proportion(0.01, 0.001, 0.02, 100))
     monkeypatch.setattr(whole, "ATTEMPTS", 1)

@@ -16,7 +16,7 @@ from edgenas.project.retraining.floors import held_to_floors
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, judged
 from edgenas.records import EnsembleReport, Quantile
 from edgenas.runs import Record, atomic_path
-from edgenas.search import UpperLimit
+from edgenas.search import FLOOR, UpperLimit
 from edgenas.search.proof_scores import log_likelihoods
 from edgenas.spaces import Genes
 from edgenas.stats import Proportion, paired_mean_difference
@@ -114,9 +114,9 @@ def _room(bench: Bench, net: Net, most: int, *, from_search: bool) -> Generator[
 
 
 def _limits(bench: Bench, net: Net, *, from_search: bool) -> BaselineLimits:
-    """Those of the search that chose the net; none where there was none."""
+    """Those on costs of the search that chose the net; none where there was none, or floors on sensitivities alone."""
     result = searched(bench.project.run) if from_search else None
-    if result is None or not result.limits:
+    if result is None or all(name.startswith(FLOOR) for name in result.limits):
         return BaselineLimits(())
     return limits_for(bench.project, bench.images, net, from_search=True)
 
