@@ -28,7 +28,7 @@ from edgenas.project.retraining.baselines import BaselineLimits, baseline_epochs
 from edgenas.project.retraining.ensembles import Joined, join_members
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
-from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
+from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, proof_words, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, final_words, fit_all, ranker_words, short_name, ways_of
 from edgenas.project.together import RETRAINS, own_folder, require_parts
 from edgenas.records import Arch, EnsembleReport, FinalTraining, Metrics, NetReport, RetrainResult, RivalReport, TrainedWay
@@ -115,14 +115,15 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        if from_search and (search := searched(project.run)) is not None:
+        search = searched(project.run) if from_search else None
+        if search is not None:
             bench = replace(bench, floors=floors_of(search.limits, images.class_names))
         tries = yield from _finals(bench, archs, from_search=from_search)
         winner = best_of(tries)
         joined = yield from join_members(bench, winner, from_search=from_search)
         adopt(joined.best, folder)
         yield from curves_of("winner", folder)
-        said = [*ranker_words(_of_net(tries, winner)), *final_words(winner, tries), *joined.notes]
+        said = [*ranker_words(_of_net(tries, winner)), *final_words(winner, tries), *proof_words(search, winner), *joined.notes]
         if project.settings.retrain.baseline:
             result = yield from _with_baseline(bench, joined, tries, said, from_search=from_search)
         else:

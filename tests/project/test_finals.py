@@ -16,7 +16,8 @@ from edgenas.data.splits import load_splits
 from edgenas.project.deployed import load_final
 from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
-from edgenas.project.results import finals_of
+from edgenas.project.results import finals_of, searched
+from edgenas.project.retraining.verdict import proof_words
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, final_words
 from edgenas.records import Arch, CandidateRow, FinalTraining, ProofRow, RetrainResult, TrainedWay
 from edgenas.report.nets import retrain_view
@@ -26,7 +27,7 @@ from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS, weights_sha256
-from edgenas.training.ways import Way
+from edgenas.training.ways import Way, Weights
 from tests.project.test_verdict import NETS, candidate, opened, report, write_search
 from tests.recipes.budgets import edgenas_in, make_project
 
@@ -159,3 +160,21 @@ def test_finals_that_were_not_kept_are_listed_under_their_place_in_the_proof() -
     rows = [line for line in shown.export_text().splitlines() if "scratch" in line and "teacher" in line]
     assert sum("first in the proof" in row for row in rows) == 1
     assert not any("next in the proof" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("proof_epochs", "epochs", "weights", "asked"),
+    [(9, 60, "scratch", 36), (24, 60, "scratch", None), (9, 15, "scratch", None), (9, 60, "finetuned", None), (1, 4, "scratch", 3)],
+)
+def test_a_proof_much_shorter_than_what_followed_is_told(
+    folder: Path, proof_epochs: int, epochs: int, weights: Weights, asked: int | None
+) -> None:
+    project, images = opened(folder)
+    search_found(project, proven(NETS[0], -0.5, epochs=proof_epochs), proven(NETS[1], -0.6, epochs=1))
+    net = Net("winner", folder, NETS[0], images)
+    told = list(proof_words(searched(project.run), Try(net, Way(weights, "labels", epochs, 1e-3), folder, None, SHARE, -0.5)))
+    words = (
+        f"its proof trained nets for {proof_epochs} epochs, and {epochs} followed: short proofs rank those low that learn late "
+        f"(`edgenas search` with search.proof_epochs={asked} asks again)"
+    )
+    assert told == ([] if asked is None else [words])
