@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -66,6 +67,27 @@ def load_supernet(project: Project, images: TaskAndSplits) -> nn.Module:
     supernet = new_supernet(project, images.task)
     copy_into(supernet, tensors, path)
     return supernet.eval()
+
+
+PROOF_SHARE = 0.6  # of the epochs that fresh weights get in the end: what the proof of a search gives the nets that it keeps
+
+
+def proof_epochs(project: Project) -> int:
+    """Epochs that the best finalists of a search are trained alone for; 0 where nothing is proven.
+
+    As long a share of the training that follows as it takes to tell nets apart that learn late
+    (docs/measurements/compare_star-long_fashion-mnist_202611.md), where ``search.proof_epochs`` gives no number.
+    """
+    asked = project.settings.search.proof_epochs
+    return math.ceil(PROOF_SHARE * scratch_epochs(project)) if asked is None else asked
+
+
+def scratch_epochs(project: Project) -> int:
+    """Epochs that `edgenas retrain` trains fresh weights for."""
+    settings = project.settings.retrain
+    if settings.scratch_epochs is not None:
+        return settings.scratch_epochs
+    return settings.epochs + (supernet_epochs(project) if settings.start == "auto" else 0)
 
 
 def supernet_epochs(project: Project) -> int:

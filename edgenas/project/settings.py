@@ -205,7 +205,8 @@ class SearchSettings:
         mutation_prob: that a gene of a mutant is redrawn, in evolution and on the surrogate; nsga2 changes one gene on average.
         surrogate: ridge or boosted (regression trees), on one-hot genes.
         explored: share of a generation that the surrogate does not choose.
-        proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
+        proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose, None
+            takes 0.6 of those that `retrain` trains fresh weights for.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
         num_finalists: that are measured and confirmed where nothing is proven.
         device: as in ``[train]``.
@@ -242,7 +243,7 @@ class SearchSettings:
     surrogate: Literal["ridge", "boosted"] = "ridge"
     explored: Share = 0.2
     num_finalists: Count = 5
-    proof_epochs: CountOrZero = 30
+    proof_epochs: CountOrZero | None = None
     proof_nets: Count = 12
     proof_hand: CountOrZero = 8
     device: DeviceChoice = "auto"

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.project.journals import PROOFS, journal
-from edgenas.project.nets import load_supernet
+from edgenas.project.nets import load_supernet, proof_epochs
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
@@ -74,13 +74,13 @@ def run(config: FidelityConfig) -> Iterator[Record]:
     device = torch_device(project.settings.search.device)
     images = open_images(project)
     supernet = load_supernet(project, images)
-    epochs = config.epochs if config.epochs is not None else max(1, project.settings.search.proof_epochs)
+    epochs = config.epochs if config.epochs is not None else max(1, proof_epochs(project))
     rows_AG, in_band_A = nets_to_train(project, images, config.num, config.band)
     with locked(project.run), journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
         wait_for_earlier(project.run.search)
         yield from decode(images, "train", *SPLITS)
         teacher = remembering(load_teacher(project, images).to(device) if teaching_of(project)[0] > 0 else None)
-        prover = Prover(project, images, teacher, device, memory)
+        prover = Prover(project, images, teacher, device, memory, epochs)
         archs = [project.space.to_json(row_G) for row_G in rows_AG]
         seconds = prover.seconds(archs, epochs) / (config.workers or 1)
         text = f"{len(archs)} nets, {int(in_band_A.sum())} of them of nearly equal cost, each alone for {many(epochs, 'epoch')}"

@@ -33,6 +33,7 @@ from edgenas.project.searching.floors import (
     with_thresholds,
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
+from edgenas.project.searching.proven_before import proven_before
 from edgenas.project.searching.question import Question, ask, require_algorithm
 from edgenas.project.searching.races import completed, raced, with_finalists
 from edgenas.project.searching.ray_workers import Workers, require_address
@@ -111,7 +112,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         panel = judges.panel(candidates)
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
-        proven = yield from _prove(panel, finalists)
+        proven = yield from _prove(judges, panel, finalists)
         rows = with_finalists(question, candidates, panel.described, proven.finalists)
         result = result_of(question, surveyed, facts, rows, proven, search_s, judges.earlier)
         result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), rows))
@@ -285,21 +286,25 @@ def _front(question: Question, hand_designed: frozenset[tuple[int, ...]], fresh:
     return Front(SEARCHING, name, value, tuple(nets))
 
 
-def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
+def _prove(judges: _Judges, panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
     """Train the finalists alone for a few epochs, where that is asked for; what was trained before is known."""
     project, images = panel.project, panel.images
-    if not project.settings.search.proof_epochs or all(finalist.row.rejected_by for finalist in finalists):
+    if not panel.question.proof_epochs or all(finalist.row.rejected_by for finalist in finalists):
         return Proven(finalists, None, "none")
     yield from decode(images, "train")
     teacher = remembering(load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None)
     with journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
-        prover = Prover(project, images, teacher, panel.device, memory)
+        prover = Prover(project, images, teacher, panel.device, memory, panel.question.proof_epochs)
+        known: set[tuple[int, ...]] = set()
+        if judges.earlier is not None:
+            more_finalists, known = yield from proven_before(panel, prover, finalists, judges.earlier, judges.timings)
+            finalists = [*finalists, *more_finalists]
 
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
         floors = [floor.plain for floor in panel.question.floors]
-        return (yield from prove(prover, finalists, floors, more, panel.question.losses))
+        return (yield from prove(prover, finalists, floors, more, panel.question.losses, known))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> Mapping[str, object]:

@@ -63,9 +63,13 @@ class Fidelity:
     band: tuple[float, float] | None
     num_band: int
 
-    def is_better(self, ranking: str, *, than: str) -> bool:
-        """Whether one ranking agrees better than another over all nets."""
-        return self.tau[ranking].value > self.tau[than].value
+    def tells(self, ranking: str) -> bool:
+        """Whether a ranking agrees with what nets are worth at all, by its value, rather than the other way round."""
+        return self.tau[ranking].value > 0
+
+    def is_of_use(self, ranking: str, *, beside: str) -> bool:
+        """Whether a ranking tells what nets are worth, and better than another does, over all nets."""
+        return self.tells(ranking) and self.tau[ranking].value > self.tau[beside].value
 
 
 def fidelity(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,7 +123,7 @@ def test_rungs_share_the_epochs() -> None:
 
 def test_what_a_proof_has_done_already_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     known: set[tuple[str, int]] = {("a", 4), ("b", 4), ("c", 4), ("a", 12)}
-    prover = Prover(None, None, None, "cpu", None)  # type: ignore[arg-type]  # only what it estimates is asked for
+    prover = Prover(None, None, None, "cpu", None, 12)  # type: ignore[arg-type]  # only what it estimates is asked for
     monkeypatch.setattr(
         Prover, "_unknown", lambda self, archs, epochs: [(a["n"], epochs) for a in archs if (a["n"], epochs) not in known]
     )
@@ -137,7 +136,6 @@ def test_what_a_proof_has_done_already_takes_no_time(monkeypatch: pytest.MonkeyP
 
 
 def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = SimpleNamespace(settings=SimpleNamespace(search=SimpleNamespace(proof_epochs=12)))
     monkeypatch.setattr(Prover, "job", lambda self, arch, epochs, label: f"{arch['number']} for {epochs}")
     monkeypatch.setattr(Prover, "key", lambda self, job: job)
     right_N = np.ones(4, dtype=np.bool_)
@@ -151,7 +149,7 @@ def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.Mo
             memory.record(key, replace(pack(np.zeros((4, 2))), seconds=10.0))
         memory.record("1 for 12", replace(pack(np.zeros((4, 2))), seconds=30.0))
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:  # a later call
-        prover = Prover(settings, None, None, "cpu", memory)  # type: ignore[arg-type]
+        prover = Prover(None, None, None, "cpu", memory, 12)  # type: ignore[arg-type]
         assert prover.spent(nets) == (50.0, 20)
 
 

@@ -95,3 +95,26 @@ def test_a_candidate_says_what_it_was_rejected_for_and_not_what_became_of_a_fina
     later = [row for row in finalists if any(" on confirm, " in reason for reason in row.get("reasons", {}).values())]
     for row in later:
         assert next(each for each in rows if each["arch"] == row["arch"])["rejected_by"] == []
+
+
+def test_what_earlier_searches_have_proven_takes_part_at_no_cost(zygote_edgenas: Zygote, searched: Path) -> None:
+    macs = sorted(row["macs"] for row in rows_of(searched))
+    small = zygote_edgenas(searched, "search", "--latency-ms", "4", "--max-macs", str(macs[len(macs) // 3]), "--json")
+    assert small.code == 0, small.out
+    before = proven_in(small.value["result"])
+    again = zygote_edgenas(searched, "search", "--latency-ms", "4", "--json")
+    alone = proven_in(again.value["result"])
+    assert any(arch not in alone for arch in before), "the looser search proves the same nets: this test shows nothing"
+    ended = zygote_edgenas(searched, "search", "--continue", "--latency-ms", "4", "--json")
+    assert ended.code == 0, ended.out
+    assert "that earlier searches have proven, beside the finalists, at no cost" in " ".join(ended.err.split())
+    both = before | alone
+    best = max(both, key=lambda arch: both[arch])
+    assert proven_in(ended.value["result"])[best] == both[best]
+    assert ended.value["result"]["winner"]["proof"]["log_likelihood"] >= both[best]
+    assert len(ended.value["result"]["finalists"]) > len(again.value["result"]["finalists"])
+
+
+def proven_in(result: dict[str, Any]) -> dict[str, float]:
+    """Log-likelihoods of the nets that a search has proven."""
+    return {json.dumps(row["arch"]): row["proof"]["log_likelihood"] for row in result["finalists"] if row["proof"] is not None}

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.project.net_facts import BASELINE
+from edgenas.project.nets import proof_epochs
 from edgenas.project.opening import Project
 from edgenas.project.retraining.baselines import baseline_epochs
 from edgenas.project.retraining.ways import teachings_of, ways_of
@@ -134,11 +135,10 @@ def proof_facts(project: Project, pace: PlainPace, *, num_searched: int, num_han
         num_searched: nets that meet them.
         num_hand: hand-designed ones among them.
     """
-    settings = project.settings.search
-    if not settings.proof_epochs:
+    settings, whole = project.settings.search, proof_epochs(project)
+    if not whole:
         return None
     nets = min(num_searched, settings.proof_nets) + min(num_hand, settings.proof_hand)
-    whole = settings.proof_epochs
     first, left = (first_epochs(whole), num_left(nets)) if nets > MIN_LEFT else (whole, 0)
     if first == whole:
         left = 0

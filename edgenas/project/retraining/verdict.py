@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edgenas.percents import percent
 from edgenas.project.net_facts import BASELINE
+from edgenas.project.nets import PROOF_SHARE
 from edgenas.project.opening import Project
 from edgenas.project.results import searched
 from edgenas.project.retraining.ways import Bench, Try, right_on
@@ -70,7 +71,7 @@ def proof_words(search: SearchResult | None, best: Try) -> Iterator[str]:
     )
 
 
-SHORT_PROOF, PROOF_SHARE = 0.4, 0.6  # of the epochs that follow: what is told, and what the recipes have
+SHORT_PROOF = 0.4  # of the epochs that follow: what is told
 _TITLES = {"searched": "the searched net", BASELINE: "the hand-made net"}
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from edgenas.data.images import Images, decode
 from edgenas.percents import percent
 from edgenas.project.net_facts import genes_of, images_for
-from edgenas.project.nets import supernet_epochs
+from edgenas.project.nets import scratch_epochs as fresh_epochs
 from edgenas.project.opening import Project
 from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -191,7 +191,7 @@ def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int |
         if settings.init is not None:
             ways.append(Way("given", teaching, settings.epochs, settings.learning_rate))
         if settings.start in ("auto", "scratch") or scratch_epochs is not None:
-            epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
+            epochs = fresh_epochs(project) if scratch_epochs is None else scratch_epochs
             ways += fresh_ways(teaching, epochs, fresh_rates(project.settings))
     return tuple(ways)
 
@@ -207,13 +207,6 @@ def _inherits(project: Project) -> bool:
     if settings.start == "auto":
         return settings.init is None or has_weights(project.run.supernet)
     return settings.start == "inherited"
-
-
-def _scratch_epochs(project: Project) -> int:
-    settings = project.settings.retrain
-    if settings.scratch_epochs is not None:
-        return settings.scratch_epochs
-    return settings.epochs + (supernet_epochs(project) if settings.start == "auto" else 0)
 
 
 def fit_all(

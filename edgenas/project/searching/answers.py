@@ -77,7 +77,7 @@ def result_of(
     """What the search found; ``search_s`` are its seconds without the proof."""
     strict = question.project.settings.search.strict_sensitivity
     winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
-    first = first_epochs(question.project.settings.search.proof_epochs)
+    first = first_epochs(question.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
         supernet_sha256=weights_sha256(question.project.run.supernet),

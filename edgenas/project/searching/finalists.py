@@ -86,7 +86,7 @@ class Panel:
         `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
         """
         settings = self.project.settings.search
-        if settings.proof_epochs == 0:
+        if self.question.proof_epochs == 0:
             return list(allowed[: settings.num_finalists])
         costs_A, limit = self.costs()
         searched = [i for i in allowed if self.candidates[i].genes not in self.hand_designed]

@@ -4,12 +4,12 @@ Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two
 the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Nets of more pixels
 learn later, so the best of every resolution go on. Nets are judged by how likely they find the right classes of held-out images:
 that tells near nets apart with fewer images than counting right answers does. Where the supernet's weights rank no better than MACs
-do, more nets are proven, picked by what ranks better.
+do, or than chance, more nets are proven, picked by what ranks better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Prover:
     Attributes:
         teacher: None for labels alone.
         memory: of predictions by training.
+        epochs: of the last rung.
     """
 
     project: Project
@@ -63,6 +64,7 @@ class Prover:
     teacher: nn.Module | None
     device: str
     memory: Journal
+    epochs: int
 
     def job(self, arch: Arch, epochs: int, label: str) -> TrainingJob:
         """The training of one net for one rung."""
@@ -108,9 +110,17 @@ class Prover:
         p_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
         return self.key(job), replace(pack(p_NC), seconds=seconds_of(job.folder)), job.folder
 
+    def log_likelihood(self, arch: Arch, epochs: int) -> float | None:
+        """Mean over select and confirm, in nats, of a net that was trained for so many epochs before; None of any other."""
+        kept = self.memory.recall(self.key(self.job(arch, epochs, "")))
+        if kept is None:
+            return None
+        labels_N = np.concatenate([self.images.labels(name) for name in SPLITS])
+        return float(log_likelihoods(unpack(kept, len(labels_N), self.memory.path), labels_N).mean())
+
     def spent(self, finalists: Sequence[Finalist]) -> tuple[float, int]:
         """Seconds and epochs of all trainings that the proofs of these rest on, also those of earlier calls."""
-        first = first_epochs(self.project.settings.search.proof_epochs)
+        first = first_epochs(self.epochs)
         seconds, total = 0.0, 0
         for finalist in finalists:
             for epochs in {first, finalist.proof.epochs} if finalist.proof is not None else ():
@@ -194,6 +204,7 @@ def prove(
     floors: Sequence[SensitivityFloor],
     more: More,
     losses: Losses = lambda *_: (),
+    known: Set[tuple[int, ...]] = frozenset(),
 ) -> Generator[Record, None, Proven]:
     """Train the finalists that nothing rejects, in two rungs, and score them.
 
@@ -204,8 +215,9 @@ def prove(
         more: gives so many further finalists, the best by a score, measured; asked where inherited accuracy ranks no better than
             MACs.
         losses: the objectives of a net by its genes and its predictions of select and confirm; nothing for accuracy alone.
+        known: genes of finalists whose last rung is known from before: it costs nothing, so they are in it.
     """
-    epochs = prover.project.settings.search.proof_epochs
+    epochs = prover.epochs
     alive = [f for f in finalists if not f.row.rejected_by]
     first = first_epochs(epochs) if len(alive) > MIN_LEFT else epochs
     archs = [f.row.arch for f in alive]
@@ -216,12 +228,8 @@ def prove(
     fidelity, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     if fidelity is not None:
         yield Note(words(fidelity, first))
-    if fidelity is not None and first < epochs and not fidelity.is_better("inherited", than="macs"):
-        num = max(2, len(alive) // 2)
-        text = f"inherited accuracy ranks no better than MACs here: {num} more nets are proven, picked by what ranks better"
-        yield Note(text, is_warning=True)
-        added = yield from more(num, expected(alive, rung.log_AN))
-        yield told_more(len(added), first, prover.seconds([f.row.arch for f in added], first))
+    if fidelity is not None and first < epochs and not fidelity.is_of_use("inherited", beside="macs"):
+        added = yield from _added(prover, alive, fidelity, expected(alive, rung.log_AN), more)
         alive += [f for f in added if not f.row.rejected_by]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors, losses)  # those that are known come from memory
@@ -229,12 +237,26 @@ def prove(
     proofs = rung.proofs(first, scores_A)
     if first < epochs:
         places = survivors(alive, scores_A)
+        places = [*places, *(i for i, f in enumerate(alive) if f.candidate.genes in known and i not in places)]
         last = yield from _rung(prover, [alive[i] for i in places], epochs, floors, losses)
         for place, proof in zip(places, _last_proofs(last, epochs, [alive[i] for i in places], scores_A[places]), strict=True):
             proofs[place] = proof.after(proofs[place])
     by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
     judged = [f.proven(by_genes.get(f.candidate.genes)) for f in finalists]
     return Proven(judged, fidelity, ranker, prover.spent(judged))
+
+
+def _added(
+    prover: Prover, alive: Sequence[Finalist], fidelity: Fidelity, score: Score, more: More
+) -> Generator[Record, None, list[Finalist]]:
+    """Half as many nets more for the first rung, by what ranks better than inherited accuracy."""
+    num, than = max(2, len(alive) // 2), "MACs" if fidelity.tells("inherited") else "chance"
+    text = f"inherited accuracy ranks no better than {than} here: {num} more nets are proven, picked by what ranks better"
+    yield Note(text, is_warning=True)
+    added = yield from more(num, score)
+    first = first_epochs(prover.epochs)
+    yield told_more(len(added), first, prover.seconds([f.row.arch for f in added], first))
+    return added
 
 
 @dataclass(frozen=True, slots=True)

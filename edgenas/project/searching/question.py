@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenas.data.images import Images
 from edgenas.project.early import require_classes
+from edgenas.project.nets import proof_epochs
 from edgenas.project.opening import Project
 from edgenas.project.searching.costing import Costing
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
@@ -36,7 +37,11 @@ from edgenas.stats import decide, sensitivities, wilson
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is searched: limits, costs and the split that is read."""
+    """What is searched: limits, costs and the split that is read.
+
+    Attributes:
+        proof_epochs: that the best finalists are trained alone for; 0 where nothing is proven.
+    """
 
     project: Project
     images: Images
@@ -44,6 +49,7 @@ class Question:
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
     objectives: tuple[Objective, ...] = DEFAULT
+    proof_epochs: int = 0
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -174,7 +180,8 @@ def ask(project: Project, images: Images, costing: Costing) -> Question:
     require_classes(project)
     require_floors(project.settings.search, images)
     floors = floors_asked(project.settings.search, images)
-    return Question(project, images, costing, floors, images.labels("select"), objectives_of(project, images, costing))
+    objectives = objectives_of(project, images, costing)
+    return Question(project, images, costing, floors, images.labels("select"), objectives, proof_epochs(project))
 
 
 def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArray[np.int64], split: str) -> str:
