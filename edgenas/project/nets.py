@@ -69,6 +69,7 @@ def load_supernet(project: Project, images: TaskAndSplits) -> nn.Module:
     return supernet.eval()
 
 
+ALONE = 30  # epochs of a proof after which no fresh weights are trained
 PROOF_SHARE = 0.6  # of the epochs that fresh weights get in the end: what the proof of a search gives the nets that it keeps
 
 
@@ -76,10 +77,13 @@ def proof_epochs(project: Project) -> int:
     """Epochs that the best finalists of a search are trained alone for; 0 where nothing is proven.
 
     As long a share of the training that follows as it takes to tell nets apart that learn late
-    (docs/measurements/compare_star-long_fashion-mnist_202611.md), where ``search.proof_epochs`` gives no number.
+    (docs/measurements/compare_star-long_fashion-mnist_202611.md), where ``search.proof_epochs`` gives no number; `ALONE` where none
+    follows.
     """
     asked = project.settings.search.proof_epochs
-    return math.ceil(PROOF_SHARE * scratch_epochs(project)) if asked is None else asked
+    if asked is not None:
+        return asked
+    return ALONE if project.settings.retrain.start in ("inherited", "given") else math.ceil(PROOF_SHARE * scratch_epochs(project))
 
 
 def scratch_epochs(project: Project) -> int:

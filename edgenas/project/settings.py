@@ -206,7 +206,7 @@ class SearchSettings:
         surrogate: ridge or boosted (regression trees), on one-hot genes.
         explored: share of a generation that the surrogate does not choose.
         proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose, None
-            takes 0.6 of those that `retrain` trains fresh weights for.
+            takes 0.6 of those that `retrain` trains fresh weights for, or 30 where it trains none.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
         num_finalists: that are measured and confirmed where nothing is proven.
         device: as in ``[train]``.

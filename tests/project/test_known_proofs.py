@@ -73,9 +73,10 @@ def test_without_anything_known_the_best_third_goes_on(trained: list[tuple[int, 
 @pytest.mark.parametrize(
     ("asked", "retrain", "wanted"),
     [
-        (None, {"scratch_epochs": 60}, 36),
+        (None, {"scratch_epochs": 60, "start": "scratch"}, 36),
         (None, {"scratch_epochs": None, "start": "auto", "epochs": 5}, 9),
         (None, {"scratch_epochs": None, "start": "scratch", "epochs": 5}, 3),
+        (None, {"scratch_epochs": None, "start": "inherited", "epochs": 5}, 30),
         (7, {"scratch_epochs": 60}, 7),
         (0, {"scratch_epochs": 60}, 0),
     ],
