@@ -113,7 +113,7 @@ def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arc
     """
     plain = told_by(path)
     require_facts(plain, expected, path, command)
-    facts = CheckpointFacts.from_json(plain)
+    facts = CheckpointFacts.said_by(path, plain)
     if facts.arch is None:
         raise CheckpointError(f"{path} does not say which net it holds", hint=f"run `{command}`")
     return facts.arch, facts

@@ -98,7 +98,8 @@ def supernet_epochs(project: Project) -> int:
     """Epochs that the run's supernet was trained for; those of the settings where it is still to be trained."""
     if not has_weights(project.run.supernet):
         return project.settings.train.epochs
-    trained_for = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1]).settings
+    path = project.run.supernet / WEIGHTS
+    trained_for = CheckpointFacts.said_by(path, load_weights(path)[1]).settings
     if trained_for is None or trained_for.epochs is None:
         return project.settings.train.epochs
     return trained_for.epochs

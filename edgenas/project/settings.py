@@ -14,7 +14,7 @@ from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Part
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
-from edgenas.records import CalibrationMethod, Precision
+from edgenas.records import MAX_MEMBERS, CalibrationMethod, Precision
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 from edgenas.stats import DEFAULT_SENSITIVITY
@@ -344,7 +344,7 @@ class RetrainSettings:
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
     finals: Count = 1
-    ensemble: Annotated[int, Range(ge=1, le=16)] = 1
+    ensemble: Annotated[int, Range(ge=1, le=MAX_MEMBERS)] = 1
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None

@@ -192,17 +192,21 @@ def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tu
 
 def _origins(folder: RunFolder) -> Iterator[Note]:
     """Who teaches, and what the supernet started from, as their weights say."""
-    teacher = CheckpointFacts.from_json(facts_in(folder.teacher / WEIGHTS))
+    teacher = _facts_of(folder.teacher / WEIGHTS)
     if teacher.members is not None:
         total = sum(member.weight for member in teacher.members)
         shares = [f"{each.name} at {each.image_px} px ({percent(each.weight / total)})" for each in teacher.members]
         yield Note(f"teacher: {', '.join(shares)}")
     elif teacher.teacher is not None:
         yield Note(f"teacher: {teacher.teacher}")
-    init = CheckpointFacts.from_json(facts_in(folder.supernet / WEIGHTS)).init
+    init = _facts_of(folder.supernet / WEIGHTS).init
     if init is not None:
         how = f", {init.selection.method} weights selected" if init.selection is not None else ""
         yield Note(f"supernet: started from {init.source}{how}")
+
+
+def _facts_of(path: Path) -> CheckpointFacts:
+    return CheckpointFacts.said_by(path, facts_in(path))
 
 
 def _stage(name: str, path: Path | None, command: str) -> StageFacts:
@@ -233,7 +237,7 @@ def _checked_retrain(folder: RunFolder, stage: StageFacts, winner: CandidateRow 
         return stage
     try:
         read_retrain(folder)
-        why = outdated_net(folder, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
+        why = outdated_net(folder, _facts_of(folder.retrain / WEIGHTS), winner)
     except EdgeNASError as error:
         why = str(error)
     if why is None:

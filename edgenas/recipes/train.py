@@ -202,7 +202,8 @@ def _supernet_result(project: Project, images: Images, device: str) -> tuple[Sup
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     right = {name: p_NK.argmax(axis=1) == labels_N for name, p_NK in zip(subnets, probabilities, strict=True)}
     top1 = {name: wilson(int(right_N.sum()), len(right_N)) for name, right_N in right.items()}
-    facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
+    path = project.run.supernet / WEIGHTS
+    facts = CheckpointFacts.said_by(path, load_weights(path)[1])
     common = most_frequent_class(labels_N, images.class_names)
     result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init, most_frequent=common)
     result.write(project.run.supernet / RESULT)

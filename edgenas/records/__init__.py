@@ -22,7 +22,7 @@ from edgenas.records.candidates import (
     RacedRow,
     gene_words,
 )
-from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
+from edgenas.records.checkpoints import MAX_MEMBERS, CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, AsRead, Component, Details, JsonRecord, SealedRecord
 from edgenas.records.commands import (
     ChoiceFacts,
@@ -113,6 +113,7 @@ from edgenas.records.manifest import (
 from edgenas.records.metrics import (
     ClassScores,
     EnsembleReport,
+    EnsembleRoom,
     EvaluateResult,
     Metrics,
     MostFrequent,
@@ -279,6 +280,7 @@ __all__ = [
     "EQUAL_WORD",
     "LEARNED",
     "MANIFEST_SCHEMA",
+    "MAX_MEMBERS",
     "SEARCHED",
     "UNSEEN",
     "AcceptanceFacts",
@@ -351,6 +353,7 @@ __all__ = [
     "DriftGate",
     "DriftRow",
     "EnsembleReport",
+    "EnsembleRoom",
     "EntryComparison",
     "EntryCounts",
     "EntryRatio",

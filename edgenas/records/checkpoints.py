@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Self
 
+from edgenas.errors import CheckpointError, RunFolderError
 from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.training import InitFacts
+
+MAX_MEMBERS = 16  # nets that answer together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +107,18 @@ class CheckpointFacts(JsonRecord):
     init: InitFacts | None = None
     even_over: SpreadFacts | None = None
     settings: TrainedFor | None = None
+
+    @classmethod
+    def said_by(cls, path: Path, facts: Mapping[str, Any]) -> Self:
+        """What a file says, which its ``facts`` are of.
+
+        Raises:
+            CheckpointError: naming the file and what in it edgenas does not write.
+        """
+        try:
+            said = cls.from_json(facts)
+        except RunFolderError as error:
+            raise CheckpointError(f"{path} says of itself what edgenas does not write", problems=error.problems) from error
+        if said.ensemble is not None and not 1 <= said.ensemble <= MAX_MEMBERS:
+            raise CheckpointError(f"{path} says that it holds {said.ensemble} nets; from 1 to {MAX_MEMBERS} answer together")
+        return said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from edgenas.percents import percent, with_interval
@@ -316,6 +316,27 @@ class TrainedWay(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleRoom(JsonRecord):
+    """What several nets of one architecture had to keep to together.
+
+    Attributes:
+        asked: nets at most that were asked for.
+        limits: of the search, by name.
+        quantiles: of calls, by the limits that promise one.
+        tables: hashes of the latency tables behind the limits.
+    """
+
+    asked: int
+    limits: dict[str, float]
+    quantiles: Annotated[dict[str, str] | None, OMITTED] = None
+    tables: Annotated[tuple[str, ...] | None, OMITTED] = None
+
+    def is_under(self, other: EnsembleRoom) -> bool:
+        """Whether both are of the same limits."""
+        return replace(self, asked=other.asked) == other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleReport(JsonRecord):
     """Nets of one architecture that answer together, beside the one of them that was kept first.
 
@@ -324,6 +345,7 @@ class EnsembleReport(JsonRecord):
         epochs, seconds: of all their trainings; seconds are None where a log is gone.
         select_top1_alone: accuracy of the first on select.
         likelihood_gain: what they find the classes of select likelier than the first does, in nats an image, paired.
+        room: limits that so many keep to; None where there was no search.
     """
 
     num_members: int
@@ -331,6 +353,7 @@ class EnsembleReport(JsonRecord):
     seconds: float | None
     select_top1_alone: Proportion
     likelihood_gain: Proportion
+    room: Annotated[EnsembleRoom | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

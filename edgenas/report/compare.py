@@ -125,12 +125,15 @@ def compare_figure(shown: ComparePicture) -> Figure:
         axes = figure.add_subplot(1, len(shares), number)
         panels.append(_panel(axes, result, values))
         axes.set_ylabel(label)
+    keys = {name: mark for axes in figure.axes for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if keys:
+        figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=5, fontsize=7, frameon=False)
     write_names(figure, panels)
     return figure
 
 
 def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> Panel:
-    """Points with their intervals, and the limit; a legend below. Their names are not written yet."""
+    """Points with their intervals, and the limit. Their names are not written yet."""
     timed = [
         (net.kind, _point(net, net.latency_ms_measured, share))
         for net, share in zip(result.nets, shares, strict=True)
@@ -155,8 +158,6 @@ def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> P
         axes.axvline(limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {limit_ms:.3g} ms")
     axes.set_xlabel("measured latency (ms)")
     axes.grid(alpha=0.25)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=5, fontsize=7, frameon=False)
     return Panel(axes, [point for _, point in timed], CAP, uprights)
 
 

@@ -108,7 +108,7 @@ def read_earlier(path: Path, run: Path | None = None) -> Earlier | None:
         return None
     tensors, plain = load_weights(path)
     space = get_space(str(plain["space"]))
-    said = CheckpointFacts.from_json(plain)
+    said = CheckpointFacts.said_by(path, plain)
     arch = said.arch
     return Earlier(
         path=path,

@@ -82,7 +82,7 @@ def start_from(supernet: nn.Module, source: str | None, state: Path, chooser: Ch
     if source is None:
         return Start()
     how = Chooser() if chooser is None else chooser
-    kept = CheckpointFacts.from_json(facts_in(state)).init
+    kept = CheckpointFacts.said_by(state, facts_in(state)).init
     if kept is not None and kept.source != source:
         kept = None
     if kept is not None and not (is_file(source) and Path(source).exists()):
@@ -281,7 +281,7 @@ def require_same_start(path: Path, source: str | None) -> None:
     """
     if source is None:
         return
-    kept = CheckpointFacts.from_json(facts_in(path)).init
+    kept = CheckpointFacts.said_by(path, facts_in(path)).init
     began = kept.source if kept is not None else "drawn weights"
     if began != source:
         raise CheckpointError(f"the run's supernet started from {began}, not from {source}", hint="--force trains it again")

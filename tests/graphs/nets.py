@@ -97,12 +97,43 @@ class Convolutions(nn.Module):
         return self.layers(image).mean((2, 3))
 
 
+class BatchNormed(nn.Module):
+    """A batch norm after a sum, before 1x1 convolutions of which one is behind a pool, and one before mean and classifier.
+
+    Args:
+        read: what else reads the first: nothing, a ``sum``, a convolution that ``adds`` a border, or one of ``groups``.
+        pool: between the first and one of its readers.
+    """
+
+    def __init__(self, read: str = "nothing", pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.embed, self.norm1, self.norm2 = nn.Conv2d(3, DIM, 1), nn.BatchNorm2d(DIM), nn.BatchNorm2d(DIM)
+        self.query, self.key = nn.Conv2d(DIM, DIM, 1), nn.Conv2d(DIM, DIM, 1, bias=False)
+        self.pool, self.head, self.read = nn.AvgPool2d(2) if pool is None else pool, nn.Linear(DIM, 3), read
+        self.other = nn.Conv2d(DIM, DIM, 3, padding=1, bias=False) if read == "border" else nn.Conv2d(DIM, DIM, 1, groups=2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x_NCHW = self.embed(image)
+        x_NCHW = x_NCHW + x_NCHW.relu()
+        y_NCHW = self.norm1(x_NCHW)
+        gate_NC11 = self.key(self.pool(y_NCHW)).relu().mean((2, 3), keepdim=True)
+        result_NCHW = x_NCHW + self.query(y_NCHW).relu() * gate_NC11
+        if self.read == "sum":
+            result_NCHW = result_NCHW + y_NCHW.relu()
+        elif self.read != "nothing":
+            result_NCHW = result_NCHW + self.other(y_NCHW)
+        return self.head(self.norm2(result_NCHW).mean((2, 3)))
+
+
 def drawn(net: nn.Module) -> nn.Module:
-    """With weights of which no two tensors are equal."""
+    """With weights and statistics of which no two tensors are equal."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
+        for name, buffer in net.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.add_(torch.rand_like(buffer))
     return net.eval()
 
 

@@ -21,7 +21,7 @@ from edgenas.graphs.rewriting.absorbing import pays
 from edgenas.spaces import get_space
 from edgenas.supernets import build_net
 
-from .nets import DIM, Convolutions, Net, OneHead, drawn, kinds, outputs
+from .nets import DIM, BatchNormed, Convolutions, Net, OneHead, drawn, kinds, outputs
 
 IMAGE = (3, 8, 8)
 
@@ -60,7 +60,7 @@ def test_all_rewrites_make_their_places(static: onnx.ModelProto, dynamic: onnx.M
             "centre": 5,  # two of a block, and the last
         }
         assert "centre 5" in str(result)
-        after = kinds(rewrite(model, ALL[:-1]).model)
+        after = kinds(rewrite(model, [name for name in ALL if name != "centre"]).model)
         assert after["Conv"] == 1 + 2 * 3
         assert after["Gemm"] == 9
         assert not {"Slice", "Squeeze", "Mul", "Shape", "Concat"} & after.keys()
@@ -160,6 +160,46 @@ def test_streams_stay_that_something_else_reads_or_where_means_cost_as_much(net:
     assert kinds(result.model)["LayerNormalization"] == len(net.norms)
 
 
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_batch_norms_go_into_the_weights_of_what_reads_them(batch_size: int | None) -> None:
+    model = export_graph(drawn(BatchNormed()), IMAGE, batch_size=batch_size, opset=20)
+    assert kinds(model)["BatchNormalization"] == 2
+    for names in (["fold"], ALL):
+        result = rewrite(model, names)
+        onnx.checker.check_model(result.model, full_check=True)
+        assert result.counts["fold"] == 2
+        assert "BatchNormalization" not in kinds(result.model)
+        assert result.counts.get("moves") == rewrite(model, ["moves"]).counts.get("moves")  # norms are not counted among them
+        for batch in (1, 3) if batch_size is None else (1,):
+            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        BatchNormed("sum"),  # what is normalised has to be made
+        BatchNormed("border"),  # zeros of a border are not what the norm would make of zeros
+        BatchNormed("groups"),
+        BatchNormed(pool=nn.AvgPool2d(2, padding=1)),  # a mean with zeros of a border
+        BatchNormed(pool=nn.MaxPool2d(2)),  # a factor may be negative
+    ],
+    ids=["sum", "border", "groups", "padded pool", "max pool"],
+)
+def test_a_batch_norm_stays_that_some_reader_cannot_take(net: BatchNormed) -> None:
+    model = export_graph(drawn(net), IMAGE, opset=20)
+    result = rewrite(model, ["fold"])
+    assert result.counts["fold"] == 1  # the last
+    assert kinds(result.model)["BatchNormalization"] == 1
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+
+
+def test_a_mean_without_its_border_passes_what_a_batch_norm_is() -> None:
+    model = export_graph(drawn(BatchNormed(pool=nn.AvgPool2d(2, padding=1, count_include_pad=False))), IMAGE, opset=20)
+    result = rewrite(model, ["fold"])
+    assert result.counts["fold"] == 2
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+
+
 class Shared(nn.Module):
     """What is multiplied is also read as it is."""
 
@@ -181,12 +221,12 @@ def test_a_factor_of_what_something_else_reads_stays() -> None:
 
 def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
     assert rewrite(static, []).model is static
-    assert default_rewrites("onnxruntime-cpu") == ALL[:-1]
+    assert default_rewrites("onnxruntime-cpu") == tuple(name for name in ALL if name != "centre")
     assert default_rewrites("openvino-cpu") == ("moves", "matrix", "pointwise", "centre")
     assert default_rewrites("onnxruntime-cuda") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
         rewrite(static, ["gelu"])
-    assert "moves, matrix, pointwise, heads, scale, absorb, centre" in str(caught.value.hint)
+    assert "moves, matrix, pointwise, heads, scale, absorb, centre, fold" in str(caught.value.hint)
     assert all(each.says and each.min_opset >= 18 for each in REWRITES.values())
 
 

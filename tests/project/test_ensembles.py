@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,30 +15,36 @@ import torch
 
 import edgenas
 from edgenas.costs import cost_models
-from edgenas.errors import ConfigError
+from edgenas.errors import CheckpointError, ConfigError
+from edgenas.latency import LatencyTable
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
 from edgenas.project.comparing import judging
 from edgenas.project.comparing.judging import measure
 from edgenas.project.deployed import load_final
+from edgenas.project.results import RESULT, searched
 from edgenas.project.retraining import ensembles
+from edgenas.project.retraining import room as room_of
 from edgenas.project.retraining.baselines import BaselineLimits
-from edgenas.project.retraining.ensembles import join_members, members_within
+from edgenas.project.retraining.ensembles import join_members
+from edgenas.project.retraining.room import Room, limits_together, members_within
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
-from edgenas.records import RetrainResult
+from edgenas.project.run_tables import RunTable
+from edgenas.records import EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
 from edgenas.search import LowerLimit, UpperLimit
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion
 from edgenas.supernets import build_net
 from edgenas.supernets.ensemble import Ensemble, build_ensemble
-from edgenas.training.checkpoints import save_weights
+from edgenas.training.checkpoints import load_weights, save_tensors, save_weights
 from edgenas.training.earlier import read_earlier
+from edgenas.training.folder import WEIGHTS
 from edgenas.training.foreign import fetch
 from edgenas.training.initial import Chooser, start_net
 from edgenas.training.ways import Way
 from tests.project.test_finals import proven, search_found
-from tests.project.test_verdict import NETS, drain, opened, write_search
-from tests.recipes.budgets import TASK, edgenas_in, make_project
+from tests.project.test_verdict import NETS, drain, opened, report, table_facts, write_search
+from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled
 from tests.recipes.zygote import FEW_VISITS
 
 ROW = PVT_NANO.from_json(NETS[0])
@@ -65,7 +72,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is of another device."""
-    monkeypatch.setattr(ensembles, "is_here", lambda _: False)
+    monkeypatch.setattr(room_of, "is_here", lambda _: False)
 
 
 @pytest.mark.parametrize(("room", "most", "num"), [(0.5, 4, 1), (1.0, 4, 1), (2.99, 4, 2), (3.0, 4, 3), (9.0, 4, 4), (9.0, 1, 1)])
@@ -149,7 +156,7 @@ def test_floors_alone_leave_all_the_room(folder: Path) -> None:
     write_search(project, {"sensitivity[0]": 0.5}, winner=proven(NETS[0], -0.5))
     bench = Bench(project, images, "cpu", None, ("labels",), False)
     net = Net.of_arch(bench, "winner", folder, NETS[0])
-    assert members_within(ensembles._limits(bench, net, from_search=True), ROW, 3) == 3
+    assert members_within(limits_together(bench, net, from_search=True), ROW, 3) == 3
 
 
 def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +172,11 @@ def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, m
     assert result.net.ensemble.num_members == 2
     assert result.net.params == 2 * PARAMS
     assert result.net.latency_ms_measured is not None
+    assert "measuring nets that answer together" in told
+    code, value, told = edgenas_in(folder, "retrain", *sets)  # near a limit, times may decide otherwise
+    assert "2 nets were kept together under these limits and are not measured again (--force does)" in told
+    assert "measuring nets that answer together" not in told
+    assert RetrainResult.from_json(value["result"]).net.latency_ms_measured == result.net.latency_ms_measured
     project, images = opened(folder)
     final = load_final(project, images)
     assert isinstance(final.net, Ensemble)
@@ -180,6 +192,89 @@ def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, m
     manifest = json.loads((folder / "edgenas-run/export/onnx/manifest.json").read_text())
     assert manifest["architecture"]["ensemble"] == 2
     assert "the mean of 2 nets" in (folder / "edgenas-run/export/onnx/README.md").read_text()
+
+
+def kept_together(bench: Bench, num: int, asked: int, limits: dict[str, float]) -> Room | None:
+    """What `retrain` finds kept where three of four nets were, under a limit of 9 ms."""
+    project = bench.project
+    before = EnsembleRoom(asked=4, limits={"latency_ms": 9.0}, quantiles={"latency_ms": "p95"})
+    share = Proportion(0.9, 0.8, 0.95, 100)
+    together = EnsembleReport(num_members=num, epochs=3, seconds=1.0, select_top1_alone=share, likelihood_gain=share, room=before)
+    net = replace(report(NETS[0]), ensemble=together, latency_ms_measured=8.5)
+    RetrainResult(net=net).write(project.run.retrain / RESULT)
+    winner = Net.of_arch(bench, "winner", project.run.retrain, NETS[0])
+    return room_of._kept(bench, winner, EnsembleRoom(asked=asked, limits=limits, quantiles={"latency_ms": "p95"}))
+
+
+@pytest.mark.parametrize(
+    ("num", "asked", "limit_ms", "is_kept"),
+    [
+        (3, 4, 9.0, True),
+        (3, 8, 9.0, True),  # the fourth did not fit
+        (4, 8, 9.0, False),  # a fifth was never asked for
+        (4, 4, 9.0, True),
+        (3, 3, 9.0, True),
+        (3, 2, 9.0, False),  # what two take was not kept
+        (3, 4, 8.9, False),
+    ],
+)
+def test_nets_that_were_kept_together_are_kept_under_the_limits_they_keep_to(
+    folder: Path, num: int, asked: int, limit_ms: float, is_kept: bool
+) -> None:
+    project, images = opened(folder)
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    kept = kept_together(bench, num, asked, {"latency_ms": limit_ms})
+    assert (kept is not None) == is_kept
+    if kept is not None:
+        assert (kept.num, kept.latency_ms) == (num, 8.5)
+    other = Net.of_arch(bench, "winner", project.run.retrain, NETS[1])
+    assert room_of._kept(bench, other, EnsembleRoom(asked=4, limits={"latency_ms": 9.0})) is None
+    (project.run.retrain / RESULT).write_text("{")
+    assert room_of._kept(bench, other, EnsembleRoom(asked=4, limits={"latency_ms": 9.0})) is None  # it is written anew
+
+
+def test_limits_of_every_device_that_is_here_are_measured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, images = opened(folder)
+    own = next(project.run.latency.glob("*.json"))
+    away = scaled(LatencyTable.load(own), 2.0)
+    away.write(project.run.latency / "away.json")
+    tables = {"near": table_facts(LatencyTable.load(own).sha256), "away": table_facts(away.sha256)}
+    share = Proportion(1.0, 0.9, 1.0, 20)
+    promise = PromisedBound(quantile="p95", confidence=0.95, factor=1.1, num_nets=40, num_runs=36, coverage=share, slack=share)
+    limits = {"latency_ms[away]": 8.0, "latency_ms[near]": 4.0, "params": 1e9}
+    write_search(project, limits, winner=proven(NETS[0], -0.5), tables=tables, promises={"latency_ms[near]": promise})
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    net = Net.of_arch(bench, "winner", project.run.retrain, NETS[0])
+    result, found = searched(project.run), limits_together(bench, net, from_search=True)
+    monkeypatch.setattr(room_of, "is_here", lambda table: table.sha256 != away.sha256)
+    (near,) = room_of._timed_limits(bench, found, result)
+    assert (near.table.table.sha256, near.limit_ms, near.quantile) == (LatencyTable.load(own).sha256, 4.0, "p95")
+    monkeypatch.setattr(room_of, "is_here", lambda _: True)
+    both = room_of._timed_limits(bench, found, result)
+    assert [(each.limit_ms, each.quantile) for each in both] == [(8.0, "p50"), (4.0, "p95")]
+
+    def timed(*_: object, table: RunTable, others: Mapping[str, object], **__: object) -> Generator[None, None, list[object]]:
+        """One net takes 2 ms, and twice that on the other device; slow calls half as much again."""
+        yield from ()
+        ms = [2.0 * num * (1 + (table.table.sha256 == away.sha256)) for num in range(1, len(others) + 2)]
+        return [SimpleNamespace(latency_ms=each, quantile_ms=lambda q, each=each: each * (1.5 if q == "p95" else 1)) for each in ms]
+
+    monkeypatch.setattr(room_of, "measure_archs", timed)
+    assert drain(room_of._measured(bench, net, both, 4)) == (1, 4.0)
+    assert drain(room_of._measured(bench, net, both[:1], 4)) == (2, 8.0)
+    assert drain(room_of._measured(bench, net, [], 4)) == (4, None)
+
+
+@pytest.mark.parametrize(("said", "problem"), [("x", "ensemble"), (0, "holds 0 nets"), (10**9, "holds 1000000000 nets")])
+def test_a_checkpoint_of_an_impossible_number_of_nets_is_named(folder: Path, said: object, problem: str) -> None:
+    bench, winner = trained(folder)
+    path = bench.project.run.retrain / WEIGHTS
+    tensors, facts = load_weights(winner.folder / WEIGHTS)
+    save_tensors(path, tensors, {"kind": "weights", "facts": {**facts, "ensemble": said}})
+    with pytest.raises(CheckpointError) as raised:
+        load_final(bench.project, bench.images)
+    assert str(path) in raised.value.message
+    assert problem in f"{raised.value.message} {raised.value.problems}"
 
 
 @pytest.mark.parametrize("num_members", [1, 2])

@@ -274,3 +274,22 @@ def killed_in_retrain(reference: Reference, folder: Path) -> tuple[Path, tuple[s
         if code != 0:
             return project, sets, out
     raise AssertionError("no training was long enough to be killed")
+
+
+@pytest.mark.slow
+def test_several_nets_that_two_processes_train_answer_together(reference: Reference, tmp_path: Path) -> None:
+    """Every process puts them together from its own files."""
+    folder = Path(shutil.copytree(reference.before("retrain"), tmp_path / "work"))
+    arch = json.loads((folder / "edgenas-run/search/result.json").read_text())["winner"]["arch"]
+    (folder / "arch.json").write_text(json.dumps(arch))  # without the limits of a search
+    sets = ("train.threads=1", "retrain.ensemble=2", "retrain.epochs=1", "retrain.start=inherited")
+    code, out, err = ended(launched(folder, 2, command=("retrain", "--arch", "arch.json"), sets=sets))
+    assert code == 0, err
+    assert any("the mean of 2 nets of this architecture" in text for text in json.loads(out)["result"]["remarks"])
+    (path,) = folder.glob("edgenas-run/retrain/tries/*/*-ensemble-2/weights.safetensors")
+    together = load_weights(path)[0]
+    for number, pattern in enumerate(("*/finetuned-*", "*/member-2/finetuned-*")):
+        (own,) = (
+            each for each in folder.glob(f"edgenas-run/retrain/tries/{pattern}/weights.safetensors") if each.parent != path.parent
+        )
+        assert apart(load_weights(own)[0], {name: together[f"members.{number}.{name}"] for name in load_weights(own)[0]}) == 0

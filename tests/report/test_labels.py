@@ -119,6 +119,15 @@ def test_names_of_measured_nets_cover_no_name_point_bar_or_limit(limit_ms: float
         assert all(axes.bbox.containsx(x) and axes.bbox.containsy(y) for box in names.values() for x, y in box.corners())
 
 
+def test_both_panels_share_one_legend_below_them() -> None:
+    figure = drawn(result_of(MEASURED[0.12], 0.12))
+    assert len(figure.axes) == 2
+    assert not [axes for axes in figure.axes if axes.get_legend() is not None]
+    (legend,) = figure.legends
+    assert sorted(text.get_text() for text in legend.get_texts()) == ["cnn", "hand", "limit 0.12 ms", "searched", "timm"]
+    assert legend.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_names_of_twelve_nets_within_five_per_cent_do_not_overlap(seed: int) -> None:
     for axes in drawn(crowd(seed)).axes:

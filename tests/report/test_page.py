@@ -15,6 +15,7 @@ from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
 from edgenas.report.page.marks import Point, limit, line, points
 from edgenas.report.page.markup import Html, rows_table, tag
+from edgenas.report.page.nets import trained
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
 from edgenas.report.page.wording import first_upper
@@ -175,6 +176,13 @@ def test_an_export_of_other_weights_does_not_count() -> None:
     page = a_page(exports=(other,))
     assert four_tiles(page)[3].under == "these weights are not exported yet: edgenas export"
     assert "These are other weights than those of the net above." in Reading(document(page)).text
+
+
+def test_pictures_of_one_kind_beside_each_other_share_a_legend() -> None:
+    made = trained(a_page())
+    assert made.count("<figure>") == 2
+    assert made.count('class="legend"') == 1
+    assert made.index('class="legend"') > made.rindex("</figure>")
 
 
 def test_before_a_comparison_the_searched_net_stands_with_what_the_search_measured_of_it() -> None:

@@ -70,6 +70,11 @@ REWRITES: Mapping[str, Rewrite] = {
             "by the root of the mean of its squares",
             ("moves", "matrix"),
         ),
+        Rewrite(
+            "fold",
+            "a batch norm that only 1x1 convolutions and linear layers read, as before attention or a classifier, goes into their "
+            "weights: an operator over the whole image less",
+        ),
     )
 }
 

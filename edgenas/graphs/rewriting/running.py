@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from edgenas.graphs.naming import module_of
+from edgenas.graphs.rewriting.batch_norms import with_folded_norms
 from edgenas.graphs.rewriting.centring import with_centred_streams
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.features import parted, picked, sliced
@@ -40,6 +41,11 @@ def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.Model
     """The graph of ``model``, made anew, and how many places each of the ``wanted`` rewrites changed; ``model`` is only read."""
     draft, nodes = _begun(model, wanted)
     centred: frozenset[str] = frozenset()
+    num_folded = 0
+    if "fold" in wanted:
+        changed, num_folded = with_folded_norms(draft)
+        if num_folded:
+            draft, nodes = _begun(changed, wanted)
     if "centre" in wanted:
         changed, centred = with_centred_streams(draft)
         if centred:
@@ -54,7 +60,8 @@ def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.Model
         _lower(draft, node)
     _finish(draft)
     result = _assembled(draft)
-    num_before = len(model.graph.node) - len(nodes) + _num_moves(nodes)
+    draft.counts["fold"] = num_folded
+    num_before = len(model.graph.node) - num_folded - len(nodes) + _num_moves(nodes)
     draft.counts["moves"] = max(0, num_before - _num_moves(result.graph.node))
     if centred:
         draft.counts["centre"] = with_roots(result, centred)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 INLINE_BYTES = 1024  # smaller tensors stay in the graph: shapes, biases, constants
 LOWEST, HIGHEST = 0.0099, 0.0501  # weights of traced components, rounded to half precision or not
+SPREAD = (HIGHEST / LOWEST) ** 2.5  # the largest by the smallest, where those of a batch norm (one a root) went into them
 DISTINCT = 64  # different values that drawn weights have at least; averaging matrices have a few
 
 
@@ -28,7 +29,7 @@ def drawn_kind(tensor: onnx.TensorProto) -> str | None:
         return None
     values: NDArray[Any] = np.frombuffer(data, dtype=f"<{kind}")
     lowest, highest = float(values.min()), float(values.max())
-    most = (lowest + (kind == "i1")) * HIGHEST / LOWEST  # an integer was rounded
-    if not 0 < lowest <= highest <= most:  # a rewrite may have multiplied them
+    most = (lowest + (kind == "i1")) * SPREAD  # an integer was rounded
+    if not 0 < lowest <= highest <= most:
         return None
     return kind if len(np.unique(values[: 64 * DISTINCT])) >= min(DISTINCT, len(values) // 2) else None

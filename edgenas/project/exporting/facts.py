@@ -70,12 +70,12 @@ def ancestors_of(source: Source) -> tuple[Ancestor, ...]:
     if source.final.source not in OWN:
         return ()
     run, ancestors = source.project.run, list[Ancestor]()
-    teacher = CheckpointFacts.from_json(facts_in(run.teacher / WEIGHTS))
+    teacher, supernet = (CheckpointFacts.said_by(path, facts_in(path)) for path in (run.teacher / WEIGHTS, run.supernet / WEIGHTS))
     if teacher.members is not None:
         ancestors += [Ancestor("teacher", each.name, _licence(each.name), each.sha256) for each in teacher.members]
     elif teacher.teacher is not None:
         ancestors.append(Ancestor("teacher", teacher.teacher, _licence(teacher.teacher), sha256_file(run.teacher / WEIGHTS)))
-    init = CheckpointFacts.from_json(facts_in(run.supernet / WEIGHTS)).init
+    init = supernet.init
     return (*ancestors, *([] if init is None else [Ancestor("first weights", init.source, _licence(init.source), init.sha256)]))
 
 

@@ -83,13 +83,19 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
     return BaselineLimits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, tuple(missing))
 
 
-def _latency_model(project: Project, images: Images, result: SearchResult, name: str) -> CostModel | None:
-    """What the search limited: a prediction, times its promise's factor where there is one; None where the table is gone."""
+def limit_table(project: Project, images: Images, result: SearchResult, name: str) -> RunTable | None:
+    """The table that a limit on latency rests on; None where it is gone."""
     alias = name.removesuffix(AT_LEAST).removeprefix("latency_ms").strip("[]")
     facts = (result.tables or {}).get(alias) if alias else result.table
     sha256 = facts.sha256 if facts is not None else None
     chosen = run_table(project, images.task, sha256)
-    if chosen is None or (alias and chosen.table.sha256 != sha256):
+    return None if chosen is None or (alias and chosen.table.sha256 != sha256) else chosen
+
+
+def _latency_model(project: Project, images: Images, result: SearchResult, name: str) -> CostModel | None:
+    """What the search limited: a prediction, times its promise's factor where there is one; None where the table is gone."""
+    chosen = limit_table(project, images, result, name)
+    if chosen is None:
         return None
     promise = (result.promises or {}).get(name)
     factor = promise.factor if promise is not None else 1.0

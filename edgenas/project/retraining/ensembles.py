@@ -6,21 +6,16 @@ import shutil
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from edgenas.latency.measuring import OtherNet, is_here
 from edgenas.percents import percent
-from edgenas.project.measuring import measure_archs
-from edgenas.project.net_facts import genes_of, told_by
-from edgenas.project.results import searched
-from edgenas.project.retraining.baselines import BaselineLimits, limits_for, table_of
+from edgenas.project.net_facts import told_by
 from edgenas.project.retraining.floors import held_to_floors
+from edgenas.project.retraining.room import limits_together, members_within, room_for
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, judged
-from edgenas.records import EnsembleReport, Quantile
+from edgenas.records import EnsembleReport
 from edgenas.runs import Record, atomic_path
-from edgenas.search import FLOOR, UpperLimit
 from edgenas.search.proof_scores import log_likelihoods
-from edgenas.spaces import Genes
 from edgenas.stats import Proportion, paired_mean_difference
-from edgenas.supernets.ensemble import Ensemble, build_ensemble
+from edgenas.supernets.ensemble import Ensemble
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.folder import LOG, WEIGHTS
@@ -57,9 +52,10 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     most = bench.project.settings.retrain.ensemble
     if most == 1:
         return Joined(winner, notes=tuple(_hints(bench, winner.net, from_search=from_search)))
-    num, latency_ms, told = yield from _room(bench, winner.net, most, from_search=from_search)
+    room = yield from room_for(bench, winner.net, most, from_search=from_search)
+    num = room.num
     if num == 1:
-        return Joined(winner, notes=(f"one net is kept: {told} no room for a second one of its kind",))
+        return Joined(winner, notes=(f"one net is kept: {room.words} no room for a second one of its kind",))
     others = []
     for number in range(2, num + 1):
         net = replace(winner.net, folder=winner.net.folder / f"member-{number}", title=f"member {number} of {num}")
@@ -82,14 +78,15 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
         seconds=None if None in seconds else sum(each for each in seconds if each is not None),
         select_top1_alone=winner.select_top1,
         likelihood_gain=gain,
+        room=room.facts,
     )
     notes = (f"{words}: they are kept together",)
-    return Joined(replace(together, seconds=report.seconds), tuple(others), report, latency_ms, notes)
+    return Joined(replace(together, seconds=report.seconds), tuple(others), report, room.latency_ms, notes)
 
 
 def _hints(bench: Bench, net: Net, *, from_search: bool) -> Iterator[str]:
     """That the limits have room for more than the winner, if they have."""
-    limits = _limits(bench, net, from_search=from_search)
+    limits = limits_together(bench, net, from_search=from_search)
     assert net.arch is not None
     num = members_within(limits, bench.project.space.from_json(net.arch), HINTED)
     if limits.costs and num > 1:
@@ -101,71 +98,19 @@ def _nats(gain: Proportion) -> str:
     return f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}] nats an image"
 
 
-def _room(bench: Bench, net: Net, most: int, *, from_search: bool) -> Generator[Record, None, tuple[int, float | None, str]]:
-    """How many nets the limits of the search leave room for, what so many take as measured, and what leaves it, in words."""
-    limits = _limits(bench, net, from_search=from_search)
-    assert net.arch is not None
-    predicted = members_within(limits, bench.project.space.from_json(net.arch), most)
-    measured: tuple[int, float | None] = (predicted, None)
-    if predicted > 1 and current().rank == 0:  # times of one device, of which the others wait for what follows
-        measured = yield from _measured(bench, net, limits, predicted)
-    num, latency_ms = current().first(measured)
-    return num, latency_ms, f"{limits} leaves" if predicted == 1 else f"measured, {limits} leaves"
-
-
-def _limits(bench: Bench, net: Net, *, from_search: bool) -> BaselineLimits:
-    """Those on costs of the search that chose the net; none where there was none, or floors on sensitivities alone."""
-    result = searched(bench.project.run) if from_search else None
-    if result is None or all(name.startswith(FLOOR) for name in result.limits):
-        return BaselineLimits(())
-    return limits_for(bench.project, bench.images, net, from_search=True)
-
-
-def members_within(limits: BaselineLimits, genes_AG: Genes, most: int) -> int:
-    """How many nets of one architecture keep to the upper limits together by what is predicted, ``most`` at most and 1 at least."""
-    room = [each.limit / float(each.cost(genes_AG)[0]) for each in limits.costs if isinstance(each, UpperLimit)]
-    return max(1, min([most, *(int(ratio * (1 + 1e-9)) for ratio in room)]))
-
-
-def _measured(bench: Bench, net: Net, limits: BaselineLimits, most: int) -> Generator[Record, None, tuple[int, float | None]]:
-    """The most nets whose latency together, measured in turn with less, is within the limit, and that latency.
-
-    Where nothing can be measured it is ``most``: so many keep to the limits as predicted.
-    """
-    project, table = bench.project, table_of(bench.project, bench.images)
-    if table is None or not is_here(table.table):
-        return most, None
-    assert net.arch is not None
-    genes, task, image_px = genes_of(project.space, net.arch), net.images.task, net.images.preprocess.image_px
-    nums = range(2, most + 1)
-    others = {f"ensemble-{num}": OtherNet(build_ensemble(project.space, task, genes, num).eval(), image_px) for num in nums}
-    rows = project.space.from_json(net.arch)
-    label = "measuring nets that answer together"
-    nets = yield from measure_archs(project, bench.images.task, rows, label=label, table=table, others=others)
-    if nets is None:
-        return most, None
-    limit_ms = next((each.limit for each in limits.costs if each.name == "latency_ms"), None)
-    quantile: Quantile = limits.quantile if limits.quantile is not None else "p50"
-    fits = [num for num, each in zip(nums, nets[1:], strict=True) if limit_ms is None or each.quantile_ms(quantile) <= limit_ms]
-    num = max(fits, default=1)
-    return num, nets[num - 1].latency_ms
-
-
 def _written(bench: Bench, members: Sequence[Try]) -> Try:
-    """Nets as one, with the weights of all, beside their own trainings; the log is the first one's."""
+    """Nets as one, with the weights of all, beside their own trainings, in every rank's folder; the log is the first one's."""
     first, num = members[0], len(members)
     net = replace(first.net, num_members=num, title=f"{num} nets together")
     folder = first.net.folder / f"{first.way.name}-ensemble-{num}"
-    if current().rank == 0:
-        joined = net.bare(bench.project.space)
-        assert isinstance(joined, Ensemble)
-        for each, member in zip(members, joined.members, strict=True):
-            load_weights(each.folder / WEIGHTS, member)
-        save_weights(folder / WEIGHTS, joined, {**told_by(first.folder / WEIGHTS), "ensemble": num})
-        if (first.folder / LOG).is_file():
-            with atomic_path(folder / LOG) as temporary:
-                shutil.copyfile(first.folder / LOG, temporary)
-    current().first(None)  # the others read what is written now
+    joined = net.bare(bench.project.space)
+    assert isinstance(joined, Ensemble)
+    for each, member in zip(members, joined.members, strict=True):
+        load_weights(each.folder / WEIGHTS, member)
+    save_weights(folder / WEIGHTS, joined, {**told_by(first.folder / WEIGHTS), "ensemble": num})
+    if (first.folder / LOG).is_file():
+        with atomic_path(folder / LOG) as temporary:
+            shutil.copyfile(first.folder / LOG, temporary)
     return judged(bench, net, first.way, folder)
 
 

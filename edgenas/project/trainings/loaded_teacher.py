@@ -30,7 +30,7 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
     plain = load_weights(path)[1]
     require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
-    facts = CheckpointFacts.from_json(plain)
+    facts = CheckpointFacts.said_by(path, plain)
     if facts.members is not None:
         return load_team(project, images, facts)
     net = teacher_net(project.space, images.task, facts.teacher if facts.teacher is not None else SELF)

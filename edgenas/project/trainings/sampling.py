@@ -103,7 +103,7 @@ def _share(project: Project, task: Task) -> float:
 def _begun_with(supernet: Path) -> str | None:
     """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
     for name in (STATE, WEIGHTS):
-        over = CheckpointFacts.from_json(facts_in(supernet / name)).even_over
+        over = CheckpointFacts.said_by(supernet / name, facts_in(supernet / name)).even_over
         if over is not None:
             return over.cost
     return None

@@ -78,7 +78,7 @@ class GivenWeights:
         Raises:
             CheckpointError: if the weights are none for this net.
         """
-        kept = CheckpointFacts.from_json(facts_in(folder / STATE)).init
+        kept = CheckpointFacts.said_by(folder / STATE, facts_in(folder / STATE)).init
         if kept is not None and (kept.source, kept.sha256) == (self.weights.source, self.weights.sha256):
             return replace(self, init=kept)
         torch.manual_seed(seed)

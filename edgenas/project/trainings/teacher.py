@@ -59,7 +59,7 @@ def teacher_facts(folder: Path, *, forgive: bool = False) -> CheckpointFacts | N
     if not has_weights(folder):
         return None
     try:
-        return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1])
+        return CheckpointFacts.said_by(folder / WEIGHTS, load_weights(folder / WEIGHTS)[1])
     except CheckpointError as error:
         if forgive:
             return None

@@ -156,7 +156,8 @@ def _settled(project: Project, facts: CheckpointFacts | None) -> TeacherNet | No
     settings = project.settings.teacher
     if settings.name != AUTO:
         return TeacherNet(settings.names[0], settings.checkpoint)
-    facts = facts if facts is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
+    state = project.run.teacher / STATE
+    facts = facts if facts is not None else CheckpointFacts.said_by(state, facts_in(state))
     return TeacherNet(facts.teacher, facts.checkpoint) if facts.teacher is not None else None
 
 

@@ -110,7 +110,7 @@ def trained(page: ResultsPage) -> Html:
     placed = [each for each in these if each[1] is not None]
     title = "Trained to the end: judged on test"
     y_label = f"{page.positive} found (%)" if page.positive and len(page.positive) < 24 else "found (%)"
-    figures = []
+    figures, used = list[Html](), dict[str, None]()
     for metric, label in (("top1", "accuracy (%)"), ("found", y_label)):
         marks = [point for each in placed if (point := _point(*each, metric)) is not None]
         if not marks:
@@ -125,8 +125,10 @@ def trained(page: ResultsPage) -> Html:
         limits = [] if bound is None else [(bound, f"limit {bound:.3g} ms")]
         drawn = [points(plot, marks, limits=limits), *(limit(plot, *each) for each in limits)]
         name = title if metric == "top1" else f"Trained to the end: {page.positive} found in test"
-        used = dict.fromkeys(point.kind for point in marks)
-        figures.append(figure(name, plot.svg(name, *drawn), legend([(kind, KIND_WORDS[kind]) for kind in used])))
+        used |= dict.fromkeys(point.kind for point in marks)
+        figures.append(figure(name, plot.svg(name, *drawn)))
+    keys = [legend([(kind, KIND_WORDS[kind]) for kind in used])] if used else []
+    drawn_alike = tag("div", *figures, *keys, class_="pair" if len(figures) > 1 else "alone")
     rows = [
         (
             name,
@@ -140,7 +142,7 @@ def trained(page: ResultsPage) -> Html:
     ]
     head = ("net", "measured", "parameters", "accuracy, test", page.positive or "positive", "searched − this")
     table = tag("div", rows_table(head, rows), class_="wide")
-    return join([*figures, table])
+    return join([drawn_alike, table])
 
 
 Row = tuple[str, float | None, str, Metrics, int, str]  # name, latency, kind, on test, parameters, difference to the searched one

@@ -281,7 +281,7 @@ def test_nodes_are_called_after_their_place_and_their_module(graphs: ComponentGr
 
 
 @pytest.mark.parametrize("rewrites", [None, ALL])
-@pytest.mark.parametrize("name", ["autoformer-nano", pytest.param("pvt-nano", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["autoformer-nano", "pvt-mobile-star", pytest.param("pvt-nano", marks=pytest.mark.slow)])
 def test_what_is_timed_is_rewritten_as_what_ships(name: str, rewrites: tuple[str, ...] | None, tmp_path: Path) -> None:
     space, cache = get_space(name), tmp_path / "cache"
     shop = Workshop(
@@ -301,7 +301,8 @@ def test_what_is_timed_is_rewritten_as_what_ships(name: str, rewrites: tuple[str
     expected = Counter(node.op_type for node in onnx.load(shipped.path).graph.node)
     assert Counter(node.op_type for node in timed.graph.node) == expected
     assert Counter(node.op_type for node in packed.graph.node) == expected
-    scaled = [each for each in packed.graph.initializer if each.name.endswith(":weight") and len(each.raw_data) >= INLINE_BYTES]
+    made_of = [each for each in packed.graph.initializer if each.name.endswith((":weight", ":unit"))]
+    scaled = [each for each in made_of if len(each.raw_data) >= INLINE_BYTES]
     assert scaled
     is_drawn = [drawn_kind(tensor) == "f4" for tensor in scaled]
     assert all(is_drawn) or "centre" in made  # centred numbers are signed: kits, whose runtimes do not get them, would carry them
