@@ -56,6 +56,7 @@ TRIED: tuple[tuple[str, Precision], ...] = (
 )
 BASE = "older exporter"  # PyTorch's (TorchScript, opset 17), as others export timm's nets: what every ratio is to
 PLAIN = "onnx-fp32-plain"  # PyTorch's present exporter, no rewrite
+FILES = (PLAIN, *(f"{name}-{precision}" for name, precision in TRIED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,8 @@ def write_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
         asked = ExportSpec(spec.input_shape, precision=precision, targets=targets, calibration=images)
         plans.append((f"{format_name}-{precision}", format_name, asked))
     for name, format_name, asked in plans:
+        if options.files and name not in options.files:
+            continue
         entry = kept.of(net.name, name)
         if "files" in entry or "error" in entry:
             continue
@@ -253,7 +256,7 @@ def judge(net: Net, kept: Kept, options: argparse.Namespace) -> None:
     """Parity of every file on images of the test split; of engines by their emulation."""
     from edgenas.training.evaluation import logits
 
-    images, labels = rows_of(net.images, "test", NUM_TEST)
+    images, labels = rows_of(net.images, "test", options.num_test)
     reference = logits(net.module, images)
     names, positive = net.images.class_names, net.images.positive
     accuracy = float((reference.argmax(1) == labels).mean())
@@ -324,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.nets if "timing" in options.steps else ():
         time_files(name, kept, options)
     if "report" in options.steps:
-        (options.folder / "export.md").write_text(tables(kept.found), encoding="utf-8")
+        (options.folder / "export.md").write_text(tables(kept.found, (BASE, *FILES)), encoding="utf-8")
     sys.stdout.write(json.dumps({net: len(entries) for net, entries in kept.found.items()}) + "\n")
     return 0
 
@@ -339,6 +342,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, nargs="+", default=list(THREADS))
     made.add_argument("--visits", type=int, default=BENCH_TIMING.visits)
     made.add_argument("--per-class", type=int, default=400, help="Images drawn of every class to fit and calibrate with.")
+    made.add_argument("--num-test", type=int, default=NUM_TEST, help="Images of the test split that parity is judged by.")
+    made.add_argument("--files", nargs="+", choices=FILES, help="That are written; default: all.")
     made.add_argument("--nets", nargs="+", choices=NAMES, default=list(NAMES))
     return made
 

@@ -15,13 +15,15 @@ THREADS = (1, 2)
 _SHARE = "macs_share_"
 
 
-def tables(found: Mapping[str, Mapping[str, Any]]) -> str:
+def tables(found: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
     """All nets that were studied.
 
     Args:
         found: by net and file what was written, judged and timed.
+        order: of the rows; files of other names are left out.
     """
-    return "\n".join(line for net, entries in found.items() for line in (*table(net, entries), ""))
+    ordered = {net: {name: entries[name] for name in order if name in entries} for net, entries in found.items()}
+    return "\n".join(line for net, entries in ordered.items() for line in (*table(net, entries), ""))
 
 
 def table(net: str, entries: Mapping[str, Any]) -> list[str]:

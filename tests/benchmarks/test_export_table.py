@@ -18,7 +18,7 @@ JUDGED = {"verdict": "undecided", "flips": {"a": 2, "b": 1}, "new_false_negative
 
 
 def rows_of(entries: dict[str, Any]) -> list[str]:
-    return tables({"some net": entries}).splitlines()
+    return tables({"some net": {"other": {}, **entries}}, list(entries)).splitlines()
 
 
 def test_a_row_holds_times_of_both_numbers_of_threads_and_what_was_decided() -> None:
