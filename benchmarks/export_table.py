@@ -7,6 +7,8 @@ from typing import Any
 
 RUNTIMES = {
     "onnxruntime-cpu": "ONNX Runtime",
+    "onnxruntime-cuda": "ONNX Runtime CUDA",
+    "tensorrt": "TensorRT",
     "openvino-cpu": "OpenVINO",
     "executorch-cpu": "ExecuTorch",
     "tensorrt-rtx": "TensorRT-RTX",
@@ -45,7 +47,7 @@ def row(name: str, entry: Mapping[str, Any]) -> str:
     for precision in ("fp32", "fp16", "bf16", "int8"):
         shown = shown.replace(f"-{precision}", f" {precision}")
     if "error" in entry:
-        return f"| {shown} | not written: {_one_line(entry['error'])} | – | – | – | – | – | – | – |"
+        return f"| {shown} | not written: {_one_line(entry['error'].partition('; allowed are')[0])} | – | – | – | – | – | – | – |"
     file = entry["files"][0]
     times = [_time(entry, f"{threads}_threads") for threads in THREADS]
     columns = [RUNTIMES.get(file["runtime"], file["runtime"]), *times, *_parity(entry.get("parity", {}))]

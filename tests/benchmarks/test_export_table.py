@@ -31,7 +31,7 @@ def test_a_row_holds_times_of_both_numbers_of_threads_and_what_was_decided() -> 
 
 
 def test_a_file_that_was_not_written_stands_with_its_reason_on_one_line() -> None:
-    heads, _, row = rows_of({"executorch-int8": {"error": "GateError: changes\n decisions | all of them"}})[2:5]
+    heads, _, row = rows_of({"executorch-int8": {"error": "GateError: changes\n decisions | all of them; allowed are 2"}})[2:5]
     assert row.startswith("| executorch int8 | not written: GateError: changes decisions / all of them | – |")
     assert heads.count("|") == row.count("|")
 
