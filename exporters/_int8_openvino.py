@@ -21,6 +21,7 @@ from edgenas.errors import ExportError, GateError, MissingBackendError, UsageErr
 from edgenas.graphs.leaving import Effect
 
 from ._int8 import BUDGET_S, calibration_of, effect_of
+from .openvino import reason_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -42,7 +43,7 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
     Raises:
         MissingBackendError: without NNCF.
         UsageError: for a way to take ranges that NNCF does not know.
-        ExportError: without images, with too few or broken ones, or if the net has nothing to quantise.
+        ExportError: without images, with too few or broken ones, if there is nothing to quantise, or if OpenVINO refuses it then.
         GateError: if decisions change whichever layers are put back, or time is over before enough are.
     """
     nncf = load_nncf()
@@ -61,6 +62,8 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
             found = _controlled(nncf, model, before_NK, images, calibration, options)
         except _OutOfTimeError as error:
             raise _too_slow(first, calibration) from error
+        except RuntimeError as error:  # OpenVINO's, through NNCF
+            raise _refused(error) from error
         effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
     left = quantized_products(found)
     if not calibration.holds(effect) or not left:
@@ -206,7 +209,14 @@ def _is_faked(node: Any) -> bool:
 def _compiled(model: Any) -> Any:
     import openvino
 
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    try:
+        return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    except RuntimeError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: RuntimeError) -> ExportError:
+    return ExportError(f"OpenVINO cannot run what NNCF quantised: {reason_of(error)}", hint="export with precision fp32 or bf16")
 
 
 def _logits(compiled: Any, images: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from edgenas.exporters import _int8_openvino
 from edgenas.exporters._int8 import effect_of, require_plan
-from edgenas.exporters._int8_openvino import _scores, openvino_int8
+from edgenas.exporters._int8_openvino import _scores, openvino_int8, quantized_products
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
 from edgenas.exporters.openvino import weighted_layers
@@ -198,6 +198,22 @@ def test_openvino_ranks_layers_by_the_images_that_moved_most_and_misses_first() 
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 5
     assert _scores(before_NK[:3], after_NK[:3], np.arange(3), calibration)[0] > ranked
+
+
+def test_what_openvino_refuses_after_it_was_quantised_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    compile_model = openvino.Core.compile_model
+    said = "Exception from src/core.cpp:117:\nCheck 'any_of(scale.size(), OC, 1U)' failed at dnnl_postops_composer.cpp:526\n"
+
+    def compiled(self: Any, model: Any, *rest: Any, **named: Any) -> Any:
+        if quantized_products(model):
+            raise RuntimeError(said)  # as OpenVINO 2026.4 does for COViT++
+        return compile_model(self, model, *rest, **named)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compiled)
+    with pytest.raises(ExportError, match=r"OpenVINO cannot run what NNCF quantised: Check 'any_of\(scale.size\(\), OC, 1U\)'"):
+        openvino_int8(core().read_model(tiny_onnx(), b""), SPEC)
 
 
 def test_openvino_gives_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
