@@ -55,11 +55,11 @@ def row(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _time(entry: Mapping[str, Any], key: str) -> str:
-    """The ratio to the older exporter's file, with its interval of 95 %."""
+    """The ratio to the older exporter's file, with its interval of 95 %, which too few visits do not give."""
     if key not in entry:
         return "–"
     value, low, high = entry[key]["ratio"]
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _parity(parity: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,11 @@ def test_a_row_holds_times_of_both_numbers_of_threads_and_what_was_decided() -> 
     assert heads.count("|") == row.count("|")
 
 
+def test_a_ratio_of_too_few_visits_has_no_interval() -> None:
+    row = rows_of({"openvino-int8": {"files": [FILE], "1_threads": {"ms": 4.0, "ratio": [0.5, None, None], "calls": 9}}})[4]
+    assert row.startswith("| openvino int8 | OpenVINO | 0.500 | – |")
+
+
 def test_a_file_that_was_not_written_stands_with_its_reason_on_one_line() -> None:
     heads, _, row = rows_of({"executorch-int8": {"error": "GateError: changes\n decisions | all of them; allowed are 2"}})[2:5]
     assert row.startswith("| executorch int8 | not written: GateError: changes decisions / all of them | – |")
