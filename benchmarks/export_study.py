@@ -5,7 +5,7 @@
 Nets decide among Fashion-MNIST's ten classes at 224 px (the demo's at its own side). pvt_v2_b0 is trained
 (`benchmarks.export_weights`); of the others only the last layer is, on features of drawn weights: their decisions are real ones,
 their accuracy is no result.
-What is done is kept in the folder, and the same command goes on; ``timing`` wants an otherwise idle machine.
+What is done is kept in the folder, and the same command goes on; ``timing`` wants an otherwise idle machine, and reads no images.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.export_nets import NAMES, PX
 from benchmarks.export_nets import nets as nets_of
+from benchmarks.export_table import THREADS, tables
 from edgenas.data.divide import Division
 from edgenas.data.images import Images, open_images
 from edgenas.deploy.calibrating import CalibrationImages
@@ -40,11 +41,13 @@ NUM_FIT, NUM_CALIBRATE, NUM_TEST = 2000, 200, 600
 TRIED: tuple[tuple[str, Precision], ...] = (
     ("onnx", "fp32"),
     ("onnx", "fp16"),
+    ("onnx", "bf16"),
     ("onnx", "int8"),
     ("openvino", "fp32"),
     ("openvino", "bf16"),
     ("openvino", "int8"),
     ("executorch", "fp32"),
+    ("executorch", "fp16"),
     ("executorch", "int8"),
     ("trt-rtx", "fp32"),
     ("trt-rtx", "fp16"),
@@ -53,7 +56,7 @@ TRIED: tuple[tuple[str, Precision], ...] = (
 )
 BASE = "older exporter"  # PyTorch's (TorchScript, opset 17), as others export timm's nets: what every ratio is to
 PLAIN = "onnx-fp32-plain"  # PyTorch's present exporter, no rewrite
-THREADS = (1, 2)
+FILES = (PLAIN, *(f"{name}-{precision}" for name, precision in TRIED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,8 @@ def write_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
         asked = ExportSpec(spec.input_shape, precision=precision, targets=targets, calibration=images)
         plans.append((f"{format_name}-{precision}", format_name, asked))
     for name, format_name, asked in plans:
+        if options.files and name not in options.files:
+            continue
         entry = kept.of(net.name, name)
         if "files" in entry or "error" in entry:
             continue
@@ -251,7 +256,7 @@ def judge(net: Net, kept: Kept, options: argparse.Namespace) -> None:
     """Parity of every file on images of the test split; of engines by their emulation."""
     from edgenas.training.evaluation import logits
 
-    images, labels = rows_of(net.images, "test", NUM_TEST)
+    images, labels = rows_of(net.images, "test", options.num_test)
     reference = logits(net.module, images)
     names, positive = net.images.class_names, net.images.positive
     accuracy = float((reference.argmax(1) == labels).mean())
@@ -277,14 +282,17 @@ def runnable(entry: Mapping[str, Any]) -> bool:
     return runtime.device_kind == "cpu" and runtime.probe().works
 
 
-def time_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
+def time_files(net: str, kept: Kept, options: argparse.Namespace) -> None:
     """All files that run here in turn, one live session at a time, beside what PyTorch's older exporter writes."""
-    entries = kept.found.get(net.name, {})
+    entries = kept.found.get(net, {})
     names = [name for name, entry in entries.items() if runnable(entry)]
-    image = np.random.default_rng(0).standard_normal((1, 3, net.px, net.px)).astype(np.float32)
+    if BASE not in names:
+        return
+    shape = input_shape(options.folder / entries[BASE]["files"][0]["path"])
+    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     for threads in options.threads:
         key = f"{threads}_threads"
-        if BASE not in names or all(key in entries[name] for name in names):
+        if all(key in entries[name] for name in names):
             continue
         files = [exported(entries[name]["files"][0], options.folder) for name in names]
         entrants = [Entrant(file.path, get_runtime(file.runtime), image, file.precision, threads) for file in files]
@@ -294,48 +302,18 @@ def time_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
             ratio = time_ratio(timing.visit_ratios)
             entries[name][key] = {"ms": timing.median_ms, "ratio": [ratio.value, ratio.low, ratio.high], "calls": timing.num_runs}
         kept.save()
-        say(f"{net.name}: timed {len(names)} files with {threads} threads")
+        say(f"{net}: timed {len(names)} files with {threads} threads")
 
 
-def report(kept: Kept, path: Path) -> None:
-    """The table as Markdown."""
-    lines = []
-    for net, entries in kept.found.items():
-        accuracy = next((entry["accuracy"] for entry in entries.values() if "accuracy" in entry), None)
-        said = "" if accuracy is None else f" (decides {accuracy:.1%} of the images rightly)"
-        lines += [
-            f"## {net}{said}",
-            "",
-            "| file | size | share of MACs | parity | 1 thread | 2 threads |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [row(name, entry) for name, entry in entries.items()]
-        lines.append("")
-    path.write_text("\n".join(lines), encoding="utf-8")
+def input_shape(path: Path) -> tuple[int, ...]:
+    """Of an ONNX file for one image: (1, C, H, W)."""
+    import onnx
+
+    (given,) = onnx.load(path, load_external_data=False).graph.input
+    return tuple(each.dim_value for each in given.type.tensor_type.shape.dim)
 
 
-def row(name: str, entry: Mapping[str, Any]) -> str:
-    """A file's line."""
-    if "error" in entry:
-        return f"| {name} | not written: {entry['error']} | | | | |"
-    file = entry["files"][0]
-    parity = entry.get("parity", {})
-    emulated = parity.get("emulated")
-    verdict = parity.get("verdict", "–") if not emulated else f"{emulated['verdict']} (emulated)"
-    shares = ", ".join(f"{key[11:]} {value:.0%}" for key, value in file["notes"].items() if key.startswith("macs_share_"))
-    times = [times_of(entry, f"{threads}_threads") for threads in THREADS]
-    return f"| {name} | {file['size_bytes'] / 1e6:.2f} MB | {shares or '–'} | {verdict} | {times[0]} | {times[1]} |"
-
-
-def times_of(entry: Mapping[str, Any], key: str) -> str:
-    """Milliseconds and the ratio to the older export, with its interval of 95 %."""
-    if key not in entry:
-        return "–"
-    value, low, high = entry[key]["ratio"]
-    return f"{entry[key]['ms']:.2f} ms, {value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-STEPS: Mapping[str, Callable[[Net, Kept, argparse.Namespace], None]] = {"files": write_files, "parity": judge, "timing": time_files}
+STEPS: Mapping[str, Callable[[Net, Kept, argparse.Namespace], None]] = {"files": write_files, "parity": judge}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -346,8 +324,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for step in (each for each in options.steps if each in STEPS):
         for net in nets(options):
             STEPS[step](net, kept, options)
+    for name in options.nets if "timing" in options.steps else ():
+        time_files(name, kept, options)
     if "report" in options.steps:
-        report(kept, options.folder / "export.md")
+        (options.folder / "export.md").write_text(tables(kept.found, (BASE, *FILES)), encoding="utf-8")
     sys.stdout.write(json.dumps({net: len(entries) for net, entries in kept.found.items()}) + "\n")
     return 0
 
@@ -355,13 +335,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    made.add_argument("steps", nargs="+", choices=[*STEPS, "report"])
+    made.add_argument("steps", nargs="+", choices=[*STEPS, "timing", "report"])
     made.add_argument("--folder", type=Path, default=Path("export-study"))
     made.add_argument("--weights", type=Path, help="Trained pvt_v2_b0 of ten classes, safetensors.")
     made.add_argument("--demo", type=Path, help="Run folder of `edgenas demo`.")
     made.add_argument("--threads", type=int, nargs="+", default=list(THREADS))
     made.add_argument("--visits", type=int, default=BENCH_TIMING.visits)
-    made.add_argument("--per-class", type=int, default=300)
+    made.add_argument("--per-class", type=int, default=400, help="Images drawn of every class to fit and calibrate with.")
+    made.add_argument("--num-test", type=int, default=NUM_TEST, help="Images of the test split that parity is judged by.")
+    made.add_argument("--files", nargs="+", choices=FILES, help="That are written; default: all.")
     made.add_argument("--nets", nargs="+", choices=NAMES, default=list(NAMES))
     return made
 

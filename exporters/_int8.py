@@ -97,12 +97,17 @@ def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], c
 
 
 def require_plan(plan: QuantisationPlan, calibration: CalibrationImages) -> None:
-    """Raise `GateError` if nothing that can be quantised leaves decisions as they are."""
+    """Raise `GateError` if nothing that can be quantised leaves decisions as they are, or if time was over before it was found."""
     if plan.holds:
         return
+    allowed = f"{plan.effect}; allowed are {calibration.words}, and {len(plan.left_out)} groups of layers were left out"
+    if plan.nodes:
+        raise GateError(
+            f"int8 changes decisions on calibrate: {allowed} when {2 * BUDGET_S:g} s were over",
+            hint="export with precision fp32, or calibrate with fewer images (export.calibration_images)",
+        )
     raise GateError(
-        f"int8 changes decisions on calibrate however many layers stay float: {plan.effect}; allowed are "
-        f"{calibration.words}, and {len(plan.left_out)} groups of layers were left out",
+        f"int8 changes decisions on calibrate however many layers stay float: {allowed}",
         hint="export with precision fp32, or calibrate by another method (export.calibration)",
     )
 

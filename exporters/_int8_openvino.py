@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -19,7 +20,8 @@ from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
 from edgenas.graphs.leaving import Effect
 
-from ._int8 import calibration_of, effect_of
+from ._int8 import BUDGET_S, calibration_of, effect_of
+from .openvino import reason_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,6 +30,7 @@ INSTALL = "pip install 'edgenas[openvino]'"
 _SHOWN = 6  # layers left out that a note names
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 _TYPES = {"Conv": ("Convolution", "GroupConvolution"), "Gemm": ("MatMul",), "MatMul": ("MatMul",)}  # OpenVINO's by ONNX' name
+_RANKED = 24  # images that operators are ranked by: those that rounding moved most
 _TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's does
 
 
@@ -40,8 +43,8 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
     Raises:
         MissingBackendError: without NNCF.
         UsageError: for a way to take ranges that NNCF does not know.
-        ExportError: without images, with too few or broken ones, or if the net has nothing to quantise.
-        GateError: if decisions change whichever layers are put back.
+        ExportError: without images, with too few or broken ones, if there is nothing to quantise, or if OpenVINO refuses it then.
+        GateError: if decisions change whichever layers are put back, or time is over before enough are.
     """
     nncf = load_nncf()
     calibration = calibration_of(spec)
@@ -55,7 +58,12 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
         raise ExportError("the net has nothing to quantise: NNCF found no product", hint="export with precision fp32")
     first = effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
     if not calibration.holds(first):
-        found = _controlled(nncf, model, before_NK, images, calibration, options)
+        try:
+            found = _controlled(nncf, model, before_NK, images, calibration, options)
+        except _OutOfTimeError as error:
+            raise _too_slow(first, calibration) from error
+        except RuntimeError as error:  # OpenVINO's, through NNCF
+            raise _refused(error) from error
         effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
     left = quantized_products(found)
     if not calibration.holds(effect) or not left:
@@ -65,6 +73,14 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
             hint="export with precision fp32, or calibrate by another method (export.calibration)",
         )
     return found, _notes(nncf, calibration, first, effect, possible, left)
+
+
+def _too_slow(first: Effect, calibration: CalibrationImages) -> GateError:
+    return GateError(
+        f"int8 changes decisions on calibrate: {first}; allowed are {calibration.words}, and NNCF did not find within "
+        f"{2 * BUDGET_S:g} s which layers to put back to float32",
+        hint="export with precision fp32, or calibrate by another method or with fewer images (export.calibration_images)",
+    )
 
 
 def _notes(
@@ -85,6 +101,10 @@ def _notes(
     return notes
 
 
+class _OutOfTimeError(Exception):
+    """Accuracy control took too long."""
+
+
 def _controlled(
     nncf: ModuleType,
     model: Any,
@@ -93,36 +113,57 @@ def _controlled(
     calibration: CalibrationImages,
     options: dict[str, Any],
 ) -> Any:
-    """Quantised with layers put back until enough images keep their decision; a new miss counts as three."""
+    """Quantised with layers put back until enough images keep their decision.
+
+    NNCF compiles and asks one graph for every operator that it may put back, and ranks those that are left again where a step did
+    not help: it is given the images that rounding moved most to rank by, and a bound of time.
+
+    Raises:
+        _OutOfTimeError: if that is over.
+    """
+    end = time.monotonic() + 2 * BUDGET_S
 
     def score(compiled: Any, rows: Iterable[int]) -> tuple[float, list[float]]:
-        """Mean of the images' scores, and these; NNCF asks about single images, too."""
-        asked = np.fromiter(rows, dtype=np.int64)
-        logits_NK = _logits(compiled, [images[row] for row in asked])
-        scores = [_score(before_NK[row : row + 1], logits_NK[at : at + 1], calibration.only(row)) for at, row in enumerate(asked)]
-        return float(np.mean(scores)), scores
+        if time.monotonic() > end:
+            raise _OutOfTimeError
+        asked_N = np.fromiter(rows, dtype=np.int64)
+        return _scores(before_NK[asked_N], _logits(compiled, [images[row] for row in asked_N]), asked_N, calibration)
 
     ranges = options.pop("advanced_parameters")  # the two functions name one argument differently
+    ranked = min(_RANKED, len(images) - 1)  # fewer than all, which tells ranking from judging
     with _hushed():
         return nncf.quantize_with_accuracy_control(
             model,
             calibration_dataset=nncf.Dataset(images),
             validation_dataset=nncf.Dataset(range(len(images))),
             validation_fn=score,
-            max_drop=calibration.max_changed,
+            max_drop=0.0,
             drop_type=nncf.DropType.ABSOLUTE,
             subset_size=len(images),
-            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=len(images)),
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=ranked),
             advanced_quantization_parameters=ranges,
             **options,
         )
 
 
-def _score(before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], calibration: CalibrationImages) -> float:
-    """1 for an image that is decided as before, 0 for one that is not, -2 for a new miss."""
-    effect = effect_of(before_NK, after_NK, calibration)
-    misses = effect.new_misses if calibration.positive is not None else 0
-    return 1.0 - effect.changed - 2 * misses if np.isfinite(effect.error) else -2.0
+def _scores(
+    before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], rows_N: NDArray[np.int64], calibration: CalibrationImages
+) -> tuple[float, list[float]]:
+    """What NNCF raises to 1 by putting layers back, and the same of every image, which tells it what images to rank layers by.
+
+    An image counts 1, less by how far its probability moved, by 1 for another decision and by 2 for a new miss. All images count 1
+    together where their decisions hold, which ends the search: a share that may be lost would be missed by a rounding error.
+    """
+    alone = [effect_of(before_NK[at : at + 1], after_NK[at : at + 1], calibration.only(row)) for at, row in enumerate(rows_N)]
+    values = [_value(effect, calibration.positive is not None) for effect in alone]
+    if len(rows_N) == len(calibration) and calibration.holds(effect_of(before_NK, after_NK, calibration)):
+        return 1.0, values
+    return float(np.mean(values)) - 1 / len(calibration), values
+
+
+def _value(effect: Effect, may_miss: bool) -> float:
+    misses = effect.new_misses if may_miss else 0
+    return 1.0 - effect.changed - 2 * misses - effect.error if np.isfinite(effect.error) else -3.0
 
 
 def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...]) -> dict[str, Any]:
@@ -168,7 +209,14 @@ def _is_faked(node: Any) -> bool:
 def _compiled(model: Any) -> Any:
     import openvino
 
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    try:
+        return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    except RuntimeError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: RuntimeError) -> ExportError:
+    return ExportError(f"OpenVINO cannot run what NNCF quantised: {reason_of(error)}", hint="export with precision fp32 or bf16")
 
 
 def _logits(compiled: Any, images: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -34,8 +34,8 @@ class Division:
         map_label: how the source's labels were renamed, to be stored beside the splits.
         near_duplicates: keep images that are nearly the same in one split.
         select_per_class, val_as: as in `make_splits`.
-        max_per_class: images of every class that were drawn before (`draw_per_class`), of what is not published as test; None for
-            all of them.
+        max_per_class: images of every class that are drawn before (`draw_per_class`), of what is not published as test; None for
+            all of them. `divide` itself draws none.
     """
 
     fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenas.data import ImageSource, open_source
 from edgenas.data.divide import Division, divide
+from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, HeldImages, ImageStore, LazyImages, arrays, held, read_split
 from edgenas.data.names import tidy
@@ -134,7 +135,7 @@ def open_images(
     map_label: Mapping[str, str] = MappingProxyType({}),
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Images:
-    """Open a data set, look at every image once, and divide it into train, select, confirm, calibrate and test.
+    """Open a data set, draw from it where ``division`` says so, look at every image once, and divide into splits.
 
     Nothing is written. Images of one file, one picture or one patient stay in one split, published parts stay apart, and the same
     seed divides the same data alike.
@@ -143,7 +144,7 @@ def open_images(
         source: as `edgenas init --data` takes it: ``digits``, ``folder:DIR``, ``csv:FILE`` and so on; or a source.
         image_px: side of the square that nets read, in pixels; None takes the source's.
         positive: name of the class that must not be missed; None without one.
-        division: shares, seed and what may be left out; None takes the defaults.
+        division: shares, seed and what may be left out; None takes the defaults. What is not drawn is neither read nor decoded.
         pixels: how images become what nets read; None takes the defaults.
         map_label: new name of a label by its old one; an empty one leaves its images out. Only of a source given by its name.
         memory_bytes: what decoded images may take.
@@ -156,10 +157,12 @@ def open_images(
     require_argument("source", source, str | ImageSource)
     require_argument("image_px", image_px, Count | None)
     require_argument("positive", positive, str | None)
-    opened = open_source(source, map_label) if isinstance(source, str) else source
+    how = division if division is not None else Division()
+    drawn = _drawn(open_source(source, map_label) if isinstance(source, str) else source, how)
+    opened = drawn.source
     *_, inspected = inspect(opened)
     assert isinstance(inspected, Inspection)
-    divided = divide(opened, inspected, division if division is not None else Division())
+    divided = divide(opened, inspected, how, left_out=drawn.left_out)
     names = divided.source.class_names
     task = Task(len(names), 3, opened.default_image_px if image_px is None else image_px)
     asked = pixels if pixels is not None else PixelSettings()
@@ -167,3 +170,9 @@ def open_images(
     splits = replace(divided.splits, pixels=read.stored)
     store = ImageStore(divided.source, read.preprocess, memory_bytes=memory_bytes)
     return Images(divided.source, splits, store, task, positive_index(positive, names))
+
+
+def _drawn(source: ImageSource, how: Division) -> Drawn:
+    if how.max_per_class is None:
+        return Drawn(source)
+    return draw_per_class(source, how.max_per_class, seed=how.seed, val_as=how.val_as)

@@ -103,7 +103,8 @@ def plan(
         groups: one or more.
         measure: effect of quantising some nodes, one or more.
         holds: whether an effect is small enough.
-        budget_s: seconds after which no more is tried: groups that were not tried alone come last, in their order.
+        budget_s: seconds after which no more groups are tried alone: what was not tried is not left out. After twice as many the
+            search ends with what it has, which holds not, though some nodes are still quantised.
         clock: in seconds.
     """
     start = clock()

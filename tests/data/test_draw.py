@@ -11,6 +11,7 @@ from edgenas.data.arrays import ArrayImages, numbered
 from edgenas.data.base import ImageSource
 from edgenas.data.divide import Divided, Division, divide
 from edgenas.data.draw import draw_per_class
+from edgenas.data.images import open_images
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.splits import load_splits, save_splits
 from edgenas.errors import DataError
@@ -97,3 +98,12 @@ def test_too_few_are_refused_with_what_would_help() -> None:
     with pytest.raises(DataError, match="not every class is in every split") as caught:
         divided(source_of([0, 1, 2] * 20), 3)
     assert "data.max_per_class is 3; a larger one draws more" in caught.value.hint
+
+
+def test_what_is_not_drawn_is_not_read_when_a_data_set_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    load = ArrayImages.load
+    monkeypatch.setattr(ArrayImages, "load", lambda self, index: (read.append(index), load(self, index))[1])
+    images = open_images(source_of([0, 1, 2] * 200), image_px=4, division=Division(max_per_class=20))
+    assert len(images.source.labels_N) == len(images.splits) == len(set(read)) == 60
+    assert set(images.splits.excluded.values()) == {"not drawn: max_per_class is 20"}
