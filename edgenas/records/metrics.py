@@ -344,7 +344,7 @@ class EnsembleReport(JsonRecord):
         num_members: nets, the first included.
         epochs, seconds: of all their trainings; seconds are None where a log is gone.
         select_top1_alone: accuracy of the first on select.
-        likelihood_gain: what they find the classes of select likelier than the first does, in nats an image, paired.
+        likelihood_gain: what they find the classes of select and confirm likelier than the first does, in nats an image, paired.
         room: limits that so many keep to; None where there was no search.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +31,7 @@ from edgenas.project.retraining.room import Room, limits_together, members_withi
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
 from edgenas.project.run_tables import RunTable
 from edgenas.records import EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
+from edgenas.runs import Record
 from edgenas.search import LowerLimit, UpperLimit
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion
@@ -114,12 +115,29 @@ def test_members_have_weights_of_their_own_and_the_first_is_the_winner(folder: P
     assert not torch.equal(states[1][name], states[2][name])
 
 
+def gains(value: float) -> Callable[..., Generator[Record, None, Proportion]]:
+    """What several nets are said to find likelier."""
+
+    def told(*_: object) -> Generator[Record, None, Proportion]:
+        yield from ()
+        return Proportion(value, value - 0.02, value + 0.02, 100)
+
+    return told
+
+
+def test_likelihoods_are_those_of_both_held_out_splits(folder: Path) -> None:
+    bench, winner = trained(folder)
+    gain = drain(ensembles._likelihood_gain(bench, winner, winner))
+    assert gain.value == 0
+    assert gain.n == len(bench.images.labels("select")) + len(bench.images.labels("confirm"))
+
+
 @pytest.mark.usefixtures("nothing_is_timed")
-@pytest.mark.parametrize(("low", "kept"), [(0.001, True), (0.0, False), (float("nan"), False)])
-def test_nets_are_kept_together_where_they_find_the_classes_likelier_by_more_than_chance(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, low: float, kept: bool
+@pytest.mark.parametrize(("gain", "kept"), [(0.001, True), (0.0, False), (-0.001, False), (float("nan"), False)])
+def test_nets_are_kept_together_where_they_find_the_classes_likelier(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gain: float, kept: bool
 ) -> None:
-    monkeypatch.setattr(ensembles, "_likelihood_gain", lambda *_: Proportion(0.01, low, 0.02, 100))
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(gain))
     bench, winner = trained(folder, "retrain.ensemble=2")
     joined = drain(join_members(bench, winner, from_search=False))
     assert (joined.best is not winner) == kept
@@ -160,7 +178,7 @@ def test_floors_alone_leave_all_the_room(folder: Path) -> None:
 
 
 def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ensembles, "_likelihood_gain", lambda *_: Proportion(0.01, 0.001, 0.02, 100))
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(0.01))
     monkeypatch.setattr(whole, "ATTEMPTS", 1)
     monkeypatch.setattr(whole, "FINALIST_TIMING", TimingSettings(**FEW_VISITS))
     sets = [part for setting in (*SHORT, "retrain.ensemble=2") for part in ("--set", setting)]
