@@ -58,12 +58,14 @@ class Panel:
     statistics: Recalibration | None = None
 
     def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
-        """The candidates at these positions, measured and read once on confirm."""
+        """The candidates at these positions, measured and read once on confirm; nothing of none."""
+        if not chosen:
+            return []
         fresh = [self._finalist(i) for i in chosen]
         for place in self.question.costing.devices:
             is_first = place is self.question.costing.devices[0]
             fresh = yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
-        return _confirm(self, fresh) if fresh else []
+        return _confirm(self, fresh)
 
     def _finalist(self, position: int) -> Finalist:
         candidate = whole(self.candidates[position], self.question, self.select)
