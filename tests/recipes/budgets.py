@@ -73,7 +73,8 @@ def toy_table(bound_nets: int = 40) -> LatencyTable:
 def scaled(table: LatencyTable, factor: float) -> LatencyTable:
     """The table of a device that is so many times slower."""
     calibration = table.calibration
-    changed = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
+    costs = {name: getattr(calibration, name) * factor for name in ("scale", "offset_ms", "weights_ms")}
+    changed = replace(calibration, **costs)
     validation = replace(table.validation, rows=tuple(slower(net, factor) for net in table.checks))
     bound_nets = tuple(slower(net, factor) for net in table.bound_nets)
     return replace(table, calibration=changed, validation=validation, bound_nets=bound_nets)

@@ -142,6 +142,24 @@ def test_a_net_whose_quantile_measures_too_slow_cannot_win(project: Path, calls:
     assert all(row["latency_ms_measured"] <= median for row in value["result"]["finalists"])
 
 
+def test_finalists_that_measure_too_slow_are_replaced(project: Path, calls: dict[str, float]) -> None:
+    _, median, _ = spans()
+    asked = ("search", "--latency-ms", f"{median}")
+    usual = edgenas_in(project, *asked)[1]["result"]["finalists"]
+    assert [row["rejected_by"] for row in usual] == [[]] * 3
+    middle_ms = sorted(row["latency_ms_measured"] for row in usual)[1]
+    calls["p50"] = 1.001 * median / middle_ms
+    code, value, err = edgenas_in(project, *asked)
+    assert code == 0, value["error"]
+    rows = value["result"]["finalists"]
+    assert sum(bool(row["rejected_by"]) for row in rows[:3]) == 2
+    assert "2 of 3 finalists measured slower than the limit; trying nets that are predicted faster" in err
+    assert len(rows) > 3
+    assert max(row["latency_ms_predicted"] for row in rows[3:]) < max(row["latency_ms_predicted"] for row in rows[:3])
+    assert any(row["latency_ms_measured"] <= median for row in rows[3:])
+    assert value["result"]["winner"]["latency_ms_measured"] <= median
+
+
 def test_without_a_promise_rows_are_as_ever(project: Path, calls: dict[str, float]) -> None:
     _, median, _ = spans()
     code, value, _ = edgenas_in(project, "search", "--latency-ms", f"{median}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate, Evaluator, pick_evenly, ranked
-from edgenas.search.finalists import Finalist, capacity, choose
+from edgenas.search.finalists import Finalist, capacity
 from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
@@ -29,6 +30,14 @@ from edgenas.stats import accuracy, sensitivities
 from edgenas.training.recalibration import Recalibration
 
 MAX_ROUNDS = 3
+LESS_ROOM = 0.98  # of the room below a limit, after nets measured beyond it
+
+
+class Wanted(NamedTuple):
+    """How many nets are to be judged; hand-designed ones are counted apart only where nets are proven."""
+
+    num: int
+    num_hand: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +90,25 @@ class Panel:
             return limit.cost(genes_AG), limit.limit
         return costing.costs.latency_or_macs(genes_AG), None
 
-    def pick(self, allowed: Sequence[int]) -> list[int]:
+    @property
+    def wanted(self) -> Wanted:
+        """How many nets are worth judging."""
+        settings = self.project.settings.search
+        return Wanted(settings.proof_nets, settings.proof_hand) if self.question.proof_epochs else Wanted(settings.num_finalists)
+
+    def replacing(self, slower: Sequence[Finalist]) -> Wanted:
+        """How many nets take the place of these."""
+        num_hand = sum(finalist.is_hand_designed for finalist in slower) if self.question.proof_epochs else 0
+        return Wanted(len(slower) - num_hand, num_hand)
+
+    def pick(self, allowed: Sequence[int], wanted: Wanted) -> list[int]:
         """Those of the allowed candidates, best first, that are worth judging.
 
         Where they are proven, half of the searched ones are the best by inherited accuracy, the other half those of most
         `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
         """
-        settings = self.project.settings.search
         if self.question.proof_epochs == 0:
-            return list(allowed[: settings.num_finalists])
+            return list(allowed[: wanted.num])
         costs_A, limit = self.costs()
         searched = [i for i in allowed if self.candidates[i].genes not in self.hand_designed]
         mine_A = costs_A[searched]
@@ -97,11 +116,11 @@ class Panel:
         low = NEAR * high if limit is not None else float(mine_A.min(initial=high))
         inherited_A = -np.arange(len(searched), dtype=np.float64)  # they come best first
         capacity_A = np.array([capacity(self.described[i]) for i in searched])
-        num = settings.proof_nets
+        num = wanted.num
         places = pick_evenly(inherited_A, mine_A, num - num // 2, low=low, high=high)
         left = [place for place in range(len(searched)) if place not in places and self._meets_floors(searched[place])]
         places += [left[i] for i in pick_evenly(capacity_A[left], mine_A[left], num // 2, low=low, high=high)]
-        return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, settings.proof_hand)]
+        return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, wanted.num_hand)]
 
     def _meets_floors(self, position: int) -> bool:
         return self.candidates[position].shortfall == 0
@@ -149,38 +168,65 @@ def _measured(latencies: Latencies, net: Measured) -> Latencies:
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
-    """Measure and confirm the best candidates; when the measurement rejects them all, the best of those predicted faster.
+    """Measure and confirm the best candidates; those that measure slower than the limit have others take their place.
+
+    Others are predicted so much faster as these measured slower than predicted: a search picks nets whose prediction flatters.
 
     Returns:
         The finalists of every round, in order; ``rejected_by`` says why one cannot win.
     """
-    question, candidates = panel.question, panel.candidates
-    order = in_order(panel)
-    genes_AG = np.array([candidate.genes for candidate in candidates], dtype=np.int16)
-    limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.costing.devices if d.limit_ms is not None}
+    order, wanted, room = in_order(panel), panel.wanted, _Room.of(panel)
     finalists: list[Finalist] = []
-    margins = dict.fromkeys(limits, 1.0)
-    for _ in range(MAX_ROUNDS):
+    for left in reversed(range(MAX_ROUNDS)):
         taken = {finalist.candidate.genes for finalist in finalists}
-        allowed = [
-            i
-            for i in order
-            if candidates[i].genes not in taken and all(ms_A[i] <= top * margins[name] for name, (top, ms_A) in limits.items())
-        ]
-        chosen = panel.pick(allowed)
-        if not chosen:
-            break
+        allowed = [i for i in order if panel.candidates[i].genes not in taken and room.is_within(i)]
+        chosen = panel.pick(allowed, wanted)
         fresh = yield from panel.judge(chosen)
         finalists += fresh
-        if choose(finalists, strict=question.is_strict) is not None or any(
-            not limits.keys() & set(f.row.rejected_by) for f in fresh
-        ):
+        slower = [finalist for finalist in fresh if room.limit_ms.keys() & set(finalist.row.rejected_by)]
+        if not slower or not left:
             break
-        for name, (top, _) in limits.items():
-            slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
-            margins[name] *= 0.98 * slower if slower < 1 else 1.0
-        yield Note("every finalist measured slower than the limit; trying nets that are predicted faster", is_warning=True)
+        is_every = len(slower) == len(fresh)
+        which = "every finalist" if is_every else f"{len(slower)} of {len(fresh)} finalists"
+        yield Note(f"{which} measured slower than the limit; trying nets that are predicted faster", is_warning=is_every)
+        wanted, room = panel.replacing(slower), room.after(chosen, fresh)
     return finalists
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What may be predicted of a net that is to measure within the limits on latency.
+
+    Attributes:
+        limit_ms: of every device that has one, by name.
+        predicted_A: likewise, of every candidate: what the limit is held against.
+        margin: likewise, share of the limit that a prediction may take.
+    """
+
+    limit_ms: Mapping[str, float]
+    predicted_A: Mapping[str, NDArray[np.float64]]
+    margin: Mapping[str, float]
+
+    @classmethod
+    def of(cls, panel: Panel) -> _Room:
+        """All of every limit, before anything is measured."""
+        genes_AG = np.array([candidate.genes for candidate in panel.candidates], dtype=np.int16)
+        devices = [(device, device.limit_ms) for device in panel.question.costing.devices if device.limit_ms is not None]
+        limits = {device.name: limit_ms for device, limit_ms in devices}
+        return cls(limits, {device.name: device.limited(genes_AG) for device, _ in devices}, dict.fromkeys(limits, 1.0))
+
+    def is_within(self, position: int) -> bool:
+        """Whether a candidate is predicted fast enough."""
+        return all(self.predicted_A[name][position] <= top * self.margin[name] for name, top in self.limit_ms.items())
+
+    def after(self, chosen: Sequence[int], finalists: Sequence[Finalist]) -> _Room:
+        """With less room, as these measured slower than predicted, and a little less in any case."""
+        margin = {}
+        for name, before in self.margin.items():
+            pairs = zip(chosen, finalists, strict=True)
+            ratios = [self.predicted_A[name][i] / f.measured[name] for i, f in pairs if name in f.measured]
+            margin[name] = min(LESS_ROOM * before, float(np.median(ratios)) if ratios else 1.0)
+        return replace(self, margin=margin)
 
 
 def in_order(panel: Panel) -> list[int]:
@@ -203,7 +249,9 @@ def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> 
     """So many finalists more, near the limit, the best by a score, measured and confirmed."""
     known = {finalist.candidate.genes for finalist in taken}
     costs_A, limit = panel.costs()
+    room = _room_beside(panel, taken)
     places = [i for i in in_order(panel) if panel.candidates[i].genes not in known and panel.candidates[i].shortfall == 0]
+    places = [i for i in places if room.is_within(i)] or places
     near = [i for i in places if limit is None or costs_A[i] >= NEAR * limit] or places
     if not near:
         return []
@@ -211,6 +259,15 @@ def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> 
     order = [int(place) for place in np.argsort(-score(nets), kind="stable")]
     places = in_turn(order, [resolution_of(net) for net in nets], num)
     return (yield from panel.judge([near[place] for place in places]))
+
+
+def _room_beside(panel: Panel, taken: Sequence[Finalist]) -> _Room:
+    """Less room than all of the limits where one of these measured beyond one."""
+    room, mine = _Room.of(panel), {candidate.genes: i for i, candidate in enumerate(panel.candidates)}
+    known = [finalist for finalist in taken if finalist.candidate.genes in mine]
+    if not any(room.limit_ms.keys() & set(finalist.row.rejected_by) for finalist in known):
+        return room
+    return room.after([mine[finalist.candidate.genes] for finalist in known], known)
 
 
 def _measure(

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from edgenas.costs import cost_models
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, Promise, nets_needed, profile
 from edgenas.latency.fit.promise import QUANTILES, conformal_factor
 from edgenas.latency.nets.plan import components_of, make_plan
 from edgenas.records import BoundNet
+from edgenas.spaces import get_space
 from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.toy import ToyRuntime, build, true_ms
 
@@ -95,7 +97,7 @@ def test_quantiles_of_few_calls_are_called_coarse() -> None:
 def table() -> LatencyTable:
     settings = MeasuringSettings(bound_nets=39, validation_nets=60)
     runtime = ToyRuntime(noise=0.05)
-    *_, last = profile(PVT_NANO, TASK, runtime.target(), build, settings=settings, rng=np.random.default_rng(0))
+    *_, last = profile(PVT_NANO, TASK, runtime.target(), build, settings=settings, rng=np.random.default_rng(1))
     assert isinstance(last, ProfileResult)
     assert [bound["quantile"] for bound in last.as_json()["promises"]] == list(QUANTILES)
     return last.table
@@ -108,6 +110,18 @@ def test_bound_nets_are_others_and_are_timed_in_both_sessions() -> None:
     assert len({chain for group in groups for chain in group}) == 70
     assert plan.second_chains == plan.first_chains[-50:]
     assert [components_of(PVT_NANO, genes_G, TASK) for genes_G in plan.bound] == list(plan.bound_chains)
+
+
+def test_half_of_every_set_of_whole_nets_is_spread_over_costs() -> None:
+    space = get_space("pvt-mobile-pico")
+    macs = cost_models(space, space.default_task).macs
+    plan = make_plan(space, space.default_task, MeasuringSettings(bound_nets=30), rng=np.random.default_rng(0))
+    low, high = (np.log(macs(space.extreme(largest=largest)))[0] for largest in (False, True))
+    uniform_A = macs(space.sample(2000, np.random.default_rng(0)))
+    for rows_AG in (plan.calibration, plan.bound, plan.validation):
+        quarters_A = ((np.log(macs(rows_AG)) - low) / (high - low) * 4).astype(int)
+        assert set(quarters_A) == {0, 1, 2, 3}
+        assert macs(rows_AG).min() < np.quantile(uniform_A, 0.01)
 
 
 def test_a_profile_promises_quantiles_of_calls(table: LatencyTable) -> None:
