@@ -34,7 +34,11 @@ def plain(model: nn.Module) -> nn.Module:
 
 
 def halved(model: nn.Module) -> nn.Module:
-    """A copy that computes in float16 between images and logits of float32."""
+    """A copy that computes in float16 between images and logits of float32, its norms in float32, too.
+
+    ExecuTorch's own layer norm adds up a float16 tensor in float16: with a few thousand values its squares overflow, and the net
+    answers with what is no number.
+    """
     from torch import nn
 
     class Halved(nn.Module):
@@ -43,6 +47,10 @@ def halved(model: nn.Module) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.net = plain(model).half()
+            for module in self.net.modules():
+                if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)):
+                    module.float().register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
+                    module.register_forward_hook(lambda _, inputs, output: output.half())
 
         def forward(self, image_NCHW: Tensor) -> Tensor:
             """Logits (N, K)."""

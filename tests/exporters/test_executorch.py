@@ -17,7 +17,7 @@ from edgenas.exporters._pte import LOGGERS
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from rich.console import Console
 from rich.live import Live
-from torch import nn
+from torch import Tensor, nn
 
 from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.contracts import ExportSpec
@@ -124,6 +124,29 @@ def test_a_float16_file_for_any_number_answers_each_image_as_alone(tmp_path: Pat
     runner.close()
     with pytest.raises(ArtefactError, match="the file computes in fp16, asked for was fp32"):
         ExecuTorchCpu().load(file.path)
+
+
+def test_norms_of_a_float16_file_do_not_overflow(tmp_path: Path) -> None:
+    class Normed(nn.Module):
+        """192 values an image whose squares add up to more than float16 can hold."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = nn.LayerNorm(3 * 8 * 8), nn.Linear(3 * 8 * 8, 3)
+
+        def forward(self, image_NCHW: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.norm(40 * image_NCHW.flatten(1)))
+            return logits
+
+    torch.manual_seed(0)
+    net = Normed().eval()
+    (file,) = ExecuTorchExporter().export(net, ExportSpec((3, 8, 8), 1, "fp16"), tmp_path)
+    x_NCHW = images(1)
+    assert (40 * x_NCHW.astype(np.float64) ** 2).sum() * 40 > np.finfo(np.float16).max
+    runner = ExecuTorchCpu().load(file.path, precision="fp16", threads=1)
+    np.testing.assert_allclose(runner(x_NCHW), reference_logits(net, x_NCHW), atol=5e-3)
+    assert file.notes["precision_rest"] == "1 native_layer_norm (computes in fp32)"
+    runner.close()
 
 
 @pytest.mark.slow
