@@ -324,8 +324,8 @@ class RetrainSettings:
         finals: finalists of the search that are trained to the end where it proved them, its winner among them; the best on select
             is the searched net. As many hand-designed ones are.
         ensemble: nets of the winner's architecture, trained apart by seeds of their own, that may answer together: as many at most,
-            if the search's limits leave room for them and together they find the classes of select and confirm likelier; 1
-            keeps to one net.
+            if the search's limits leave room for them and together they find the classes of select and confirm likelier; where
+            there is room for one winner alone, of the best proven net that leaves some. 1 keeps to one net.
         baseline: also train the hand-designed nets that meet the search's limits, and a plain CNN of equal latency, in the same
             ways.
         baseline_epochs: of their fresh weights, at least as many as the winner was trained for here; None takes as many as the

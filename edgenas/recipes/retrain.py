@@ -131,8 +131,11 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
         if result is None:
             return
         if from_search:
-            finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
-            result = replace(result, finals=finals)
+            finals = [FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs]
+            spare = joined.spare
+            if spare is not None and spare.net.arch is not None and spare.net.arch not in archs:
+                finals.append(FinalTraining(arch=spare.net.arch, starts=(spare.trained_way,)))
+            result = replace(result, finals=tuple(finals))
         gates = floors_in(project.run, images.class_names).judge(_deployed(result)) if from_search else ()
         common = most_frequent_class(images.labels("select"), images.class_names)
         result = replace(result, gates=gates or None, most_frequent_on_select=common)
@@ -156,7 +159,8 @@ def _alone(
 
 
 def _kept(joined: Joined, tries: Sequence[Try]) -> Kept:
-    return Kept(joined.best, _of_net(tries, joined.best), joined.latency_ms, ensemble=joined.report)
+    of_best = _of_net(tries, joined.best) or ([] if joined.spare is None else [joined.spare])
+    return Kept(joined.best, of_best, joined.latency_ms, ensemble=joined.report)
 
 
 def _deployed(result: RetrainResult) -> Metrics:

@@ -338,13 +338,15 @@ class EnsembleRoom(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleReport(JsonRecord):
-    """Nets of one architecture that answer together, beside the one of them that was kept first.
+    """Nets of one architecture that answer together, beside the one that is deployed otherwise.
+
+    That is the first of them, or the search's winner where they are of another architecture.
 
     Attributes:
         num_members: nets, the first included.
         epochs, seconds: of all their trainings; seconds are None where a log is gone.
-        select_top1_alone: accuracy of the first on select.
-        likelihood_gain: what they find the classes of select and confirm likelier than the first does, in nats an image, paired.
+        select_top1_alone: accuracy of that one on select.
+        likelihood_gain: what they find the classes of select and confirm likelier than that one does, in nats an image, paired.
         room: limits that so many keep to; None where there was no search.
     """
 

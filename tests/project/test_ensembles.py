@@ -30,7 +30,7 @@ from edgenas.project.retraining.ensembles import join_members
 from edgenas.project.retraining.room import Room, limits_together, members_within
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
 from edgenas.project.run_tables import RunTable
-from edgenas.records import EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
+from edgenas.records import Arch, EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
 from edgenas.runs import Record
 from edgenas.search import LowerLimit, UpperLimit
 from edgenas.spaces.pvt import PVT_NANO
@@ -93,10 +93,10 @@ def test_one_to_sixteen_nets_can_be_asked_for(folder: Path, num: str) -> None:
         opened(folder, f"retrain.ensemble={num}")
 
 
-def trained(folder: Path, *settings: str) -> tuple[Bench, Try]:
+def trained(folder: Path, *settings: str, arch: Arch = NETS[0]) -> tuple[Bench, Try]:
     project, images = opened(folder, *SHORT, *settings)
     bench = Bench(project, images, "cpu", None, ("labels",), False)
-    net = Net.of_arch(bench, "winner", project.run.retrain / "tries" / "searched", NETS[0])
+    net = Net.of_arch(bench, "winner", project.run.retrain / "tries" / "searched", arch)
     (winner,) = drain(fit_all(bench, net, [WAY]))
     return bench, winner
 
@@ -161,12 +161,35 @@ def test_room_for_more_nets_is_told_where_none_were_asked_for(folder: Path, room
 
 def test_without_room_for_a_second_net_nothing_more_is_trained(folder: Path) -> None:
     project, _ = opened(folder)
-    write_search(project, {"macs": 1.9 * MACS}, winner=proven(NETS[0], -0.5))
+    search_found(project, proven(NETS[0], -0.5), macs=1.9 * MACS)
     bench, winner = trained(folder, "retrain.ensemble=4")
     joined = drain(join_members(bench, winner, from_search=True))
     assert joined.best is winner
     assert joined.others == ()
     assert joined.notes == (f"one net is kept: macs <= {1.9 * MACS:.12g} leaves no room for a second one of its kind",)
+
+
+@pytest.mark.usefixtures("nothing_is_timed")
+@pytest.mark.parametrize(("gain", "kept"), [(0.01, True), (-0.01, False)])
+def test_several_of_a_smaller_proven_net_stand_against_a_winner_without_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gain: float, kept: bool
+) -> None:
+    macs = [float(MODELS.macs(PVT_NANO.from_json(arch))[0]) for arch in NETS]
+    order = np.argsort(macs)
+    largest, large, small = (NETS[order[place]] for place in (-1, -2, 2))
+    room = 1.05 * macs[order[-1]]
+    assert macs[order[2]] < room / 2 < macs[order[-2]]
+    project, _ = opened(folder)
+    search_found(project, proven(largest, -0.3), proven(large, -0.4), proven(small, -0.5), macs=room)
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(gain))
+    bench, winner = trained(folder, "retrain.ensemble=2", arch=largest)
+    joined = drain(join_members(bench, winner, from_search=True))
+    assert joined.spare is not None
+    assert joined.spare.net.arch == small
+    assert [each.net.arch for each in joined.others] == [small] * 2
+    assert (joined.best.net.arch == small, joined.best.net.num_members) == ((True, 2) if kept else (False, 1))
+    assert "the mean of 2 nets of a smaller architecture has" in joined.notes[0]
+    assert "the winner alone" in joined.notes[0]
 
 
 def test_floors_alone_leave_all_the_room(folder: Path) -> None:
@@ -210,6 +233,27 @@ def test_several_nets_are_retrained_deployed_and_exported_as_one(folder: Path, m
     manifest = json.loads((folder / "edgenas-run/export/onnx/manifest.json").read_text())
     assert manifest["architecture"]["ensemble"] == 2
     assert "the mean of 2 nets" in (folder / "edgenas-run/export/onnx/README.md").read_text()
+
+
+@pytest.mark.usefixtures("nothing_is_timed")
+def test_several_of_a_smaller_net_are_deployed_instead_of_the_winner(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(0.01))
+    sets = [part for setting in (*SHORT, "retrain.ensemble=2") for part in ("--set", setting)]
+    largest = max(NETS, key=lambda arch: float(MODELS.macs(PVT_NANO.from_json(arch))[0]))
+    room = 1.05 * float(MODELS.macs(PVT_NANO.from_json(largest))[0])
+    project, images = opened(folder)
+    search_found(project, proven(largest, -0.4), proven(NETS[0], -0.5), macs=room)
+    code, value, told = edgenas_in(folder, "retrain", *sets)
+    assert code == 0, (value, told)
+    result = RetrainResult.from_json(value["result"])
+    assert (result.net.arch, result.net.params) == (NETS[0], 2 * PARAMS)
+    assert result.net.starts
+    assert [final.arch for final in result.finals or ()] == [largest, NETS[0]]
+    assert isinstance(load_final(project, images).net, Ensemble)
+    code, value, told = edgenas_in(folder, "retrain", *sets)
+    assert "is trained again" not in told
+    assert RetrainResult.from_json(value["result"]).net.arch == NETS[0]
+    assert edgenas_in(folder, "export", "--format", "onnx")[0] == 0
 
 
 def kept_together(bench: Bench, num: int, asked: int, limits: dict[str, float]) -> Room | None:

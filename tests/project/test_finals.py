@@ -49,12 +49,12 @@ def proven(arch: Arch, score: float, *, epochs: int = 9, low_floors: tuple[str, 
     return replace(candidate(arch), proof=ProofRow(epochs=epochs, top1=SHARE, score=score, low_floors=low_floors))
 
 
-def search_found(project: Project, *finalists: CandidateRow) -> None:
+def search_found(project: Project, *finalists: CandidateRow, macs: float = 2e6) -> None:
     """A search whose winner is the first of its finalists."""
     splits = load_splits(project.run.splits).sha256
     supernet = weights_sha256(project.run.supernet)
     known = {"splits_sha256": splits, "supernet_sha256": supernet}
-    write_search(project, {"macs": 2e6}, winner=finalists[0], finalists=finalists, **known)
+    write_search(project, {"macs": macs}, winner=finalists[0], finalists=finalists, **known)
 
 
 def test_finals_are_the_winner_and_those_that_its_proof_ranks_next(folder: Path) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 from edgenas.data.images import decode
 from edgenas.percents import percent
 from edgenas.project.net_facts import told_by
+from edgenas.project.results import finals_of
 from edgenas.project.retraining.floors import held_to_floors
-from edgenas.project.retraining.room import limits_together, members_within, room_for
-from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, judged
+from edgenas.project.retraining.room import Room, limits_together, members_within, room_for
+from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, judged, short_name
 from edgenas.records import EnsembleReport
-from edgenas.runs import Record, atomic_path
+from edgenas.runs import Note, Record, atomic_path
 from edgenas.search.proof_scores import log_likelihoods
 from edgenas.stats import Proportion, paired_mean_difference
 from edgenas.supernets.ensemble import Ensemble
@@ -25,6 +26,7 @@ from edgenas.training.folder import LOG, WEIGHTS
 from edgenas.training.ranks import current
 
 JUDGED_ON = ("select", "confirm")  # none of their images was learnt from
+MANY = 10_000  # finalists, more than there are
 HINTED = 4  # members at most that are spoken of where none were asked for
 
 
@@ -35,6 +37,7 @@ class Joined:
     Attributes:
         best: that is deployed.
         others: trainings of more members, whether they are deployed or not.
+        spare: the first of these where they are of another architecture than the winner; None where they are like it.
         report: of several nets that are deployed together; None for one.
         latency_ms: of these, as measured; None where nothing was.
         notes: why it is this.
@@ -42,6 +45,7 @@ class Joined:
 
     best: Try
     others: tuple[Try, ...] = ()
+    spare: Try | None = None
     report: EnsembleReport | None = None
     latency_ms: float | None = None
     notes: tuple[str, ...] = ()
@@ -50,6 +54,7 @@ class Joined:
 def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[Record, None, Joined]:
     """Train as many more nets of the winner's architecture as the limits leave room for, and keep all where that pays.
 
+    Where they leave no room for a second one, so many are trained of the net that the proof ranks highest of those that leave some.
     Their seeds follow that of the settings. Together they are kept where they miss no more floors than the winner and find the
     classes of select and confirm likelier. They need not do so beyond chance, which a few hundred images hardly show: the winner's
     weights were chosen by select, and on 10,000 images that nothing else used several nets were better each time
@@ -59,36 +64,70 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     if most == 1:
         return Joined(winner, notes=tuple(_hints(bench, winner.net, from_search=from_search)))
     room = yield from room_for(bench, winner.net, most, from_search=from_search)
-    num = room.num
-    if num == 1:
-        return Joined(winner, notes=(f"one net is kept: {room.words} no room for a second one of its kind",))
-    others = []
-    for number in range(2, num + 1):
-        net = replace(winner.net, folder=winner.net.folder / f"member-{number}", title=f"member {number} of {num}")
-        seed = bench.project.settings.retrain.seed + number - 1
-        others += yield from fit_all(bench, net, [winner.way], seed=seed)
-    together = _written(bench, [winner, *others])
+    first, spare, why_one = winner, None, f"one net is kept: {room.words} no room for a second one of its kind"
+    if room.num == 1:
+        cheaper = _cheaper(bench, winner.net, most) if from_search else None
+        if cheaper is None:
+            return Joined(winner, notes=(why_one,))
+        yield Note(f"{room.words} no room for a second net of the winner's kind: the best proven one that leaves some is taken")
+        room = yield from room_for(bench, cheaper, most, from_search=from_search)
+        if room.num == 1:
+            return Joined(winner, notes=(why_one,))
+        (first,) = yield from fit_all(bench, cheaper, [winner.way])
+        spare = first
+    members = [first, *(yield from _more_members(bench, first, room.num))]
+    together = _written(bench, members)
     (together,) = yield from held_to_floors(bench, [together])
     gain = yield from _likelihood_gain(bench, together, winner)
-    pays = gain.value > 0 and len(together.low_floors) <= len(winner.low_floors)
-    words = f"the mean of {num} nets of this architecture has {percent(together.select_top1.value)} on select"
-    words += f", the first alone {percent(winner.select_top1.value)}"
-    words += f"; it finds the classes of select and confirm likelier by {_nats(gain)}"
-    if not pays:
+    others = tuple(each for each in members if each is not winner)
+    report = _report(members, winner, gain, room)
+    if not (gain.value > 0 and len(together.low_floors) <= len(winner.low_floors)):
         low = ", ".join(together.low_floors)
         why = f"it misses {low} on confirm" if gain.value > 0 else "not likelier"
-        return Joined(winner, tuple(others), notes=(f"{words}: {why}, and one net is kept",))
-    seconds = [each.seconds for each in (winner, *others)]
-    report = EnsembleReport(
-        num_members=num,
-        epochs=num * winner.way.epochs,
+        return Joined(winner, others, spare, notes=(f"{_words(together, winner, gain)}: {why}, and one net is kept",))
+    notes = (f"{_words(together, winner, gain)}: they are kept together",)
+    return Joined(replace(together, seconds=report.seconds), others, spare, report, room.latency_ms, notes)
+
+
+def _cheaper(bench: Bench, winner: Net, most: int) -> Net | None:
+    """The best other finalist, proven as long as the winner, that keeps to the limits twice as predicted; None without one."""
+    limits = limits_together(bench, winner, from_search=True)
+    for row in finals_of(bench.project.run, MANY)[1:]:
+        if row.arch != winner.arch and members_within(limits, bench.project.space.from_json(row.arch), most) > 1:
+            folder = bench.project.run.retrain / "tries" / f"searched-{short_name(row.arch)}"
+            return Net.of_arch(bench, "winner", folder, row.arch, title="the first of several", from_search=True)
+    return None
+
+
+def _more_members(bench: Bench, first: Try, num: int) -> Generator[Record, None, list[Try]]:
+    """Trainings of the same net from the seeds that follow, so that there are ``num`` with the first."""
+    others = []
+    for number in range(2, num + 1):
+        net = replace(first.net, folder=first.net.folder / f"member-{number}", title=f"member {number} of {num}")
+        seed = bench.project.settings.retrain.seed + number - 1
+        others += yield from fit_all(bench, net, [first.way], seed=seed)
+    return others
+
+
+def _report(members: Sequence[Try], alone: Try, gain: Proportion, room: Room) -> EnsembleReport:
+    seconds = [each.seconds for each in members]
+    return EnsembleReport(
+        num_members=len(members),
+        epochs=len(members) * members[0].way.epochs,
         seconds=None if None in seconds else sum(each for each in seconds if each is not None),
-        select_top1_alone=winner.select_top1,
+        select_top1_alone=alone.select_top1,
         likelihood_gain=gain,
         room=room.facts,
     )
-    notes = (f"{words}: they are kept together",)
-    return Joined(replace(together, seconds=report.seconds), tuple(others), report, room.latency_ms, notes)
+
+
+def _words(together: Try, winner: Try, gain: Proportion) -> str:
+    """How several nets and the winner alone answer the images that choose."""
+    is_alike = together.net.arch == winner.net.arch
+    of, alone = ("of this architecture", "the first") if is_alike else ("of a smaller architecture", "the winner")
+    words = f"the mean of {together.net.num_members} nets {of} has {percent(together.select_top1.value)} on select"
+    words += f", {alone} alone {percent(winner.select_top1.value)}"
+    return f"{words}; it finds the classes of select and confirm likelier by {_nats(gain)}"
 
 
 def _hints(bench: Bench, net: Net, *, from_search: bool) -> Iterator[str]:
@@ -123,10 +162,10 @@ def _written(bench: Bench, members: Sequence[Try]) -> Try:
 
 def _likelihood_gain(bench: Bench, together: Try, alone: Try) -> Generator[Record, None, Proportion]:
     """What several nets find the classes of held-out images likelier than one does, in nats an image, with its paired interval."""
-    images = together.net.images
-    yield from decode(images, *JUDGED_ON)
     both = []
     for each in (together, alone):
+        images = each.net.images
+        yield from decode(images, *JUDGED_ON)
         model = each.load(bench.project.space).to(bench.device)
         seen = [images.arrays(name) for name in JUDGED_ON]
         both.append(np.concatenate([log_likelihoods(predict(model, images_NCHW), labels_N) for images_NCHW, labels_N in seen]))
