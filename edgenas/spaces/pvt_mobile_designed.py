@@ -16,6 +16,7 @@ from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, S
 from edgenas.spaces.uniform import STEPS, at_step
 
 INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
+MAX_WIDENING = 4  # as in `edgenas.training.cnn`
 STAR = (0, 0, 0, 7)  # of a star block as StarNet has it
 
 
@@ -24,7 +25,8 @@ def hand_designed(space: SearchSpace) -> list[Readable]:
 
     The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones, plain
     convolutions and star blocks; no attention. Where there are plain convolutions, so is VGG's pattern of them
-    (`edgenas.training.cnn`), and where there are star blocks, so are the nets of StarNet that the space has.
+    (`edgenas.training.cnn`), which starts on the whole grid, and where there are star blocks, so are the nets of StarNet that the
+    space has.
     """
     choices = {choice.name: choice.options for choice in space.choices}
     offered = {option for name, options in choices.items() if name.endswith(".kernels") for option in options}
@@ -32,6 +34,8 @@ def hand_designed(space: SearchSpace) -> list[Readable]:
     kinds: list[Kernels] = [STAR] if has_stars else []
     kinds += [each for kernels in (INVERTED, FUSED, PLAIN) if (each := (*kernels, 0) if has_stars else kernels) in offered]
     nets = [*_starnets(space, choices)] if has_stars else []  # first: a search with a small population leaves out the last
+    if (*PLAIN, 0) in offered and STEM_STRIDE in choices:
+        nets += [_widening(space, *each) for each in product(choices["stem_dim"], (1, 2))]
     nets += [_uniform(space, *step) for step in product(choices[RESOLUTION], kinds, STEPS, STEPS)]
     nets += [_pairs(space, width) for width in choices["stem_dim"]] if PLAIN in offered else []
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
@@ -78,6 +82,24 @@ def _pairs(space: SearchSpace, width: Any) -> Readable:
     for choice in space.choices:
         is_kernels = choice.name.endswith(".kernels")
         value = PLAIN if is_kernels else wanted.get(choice.name)
+        row.append(0 if value is None else _nearest(choice.options, value))
+    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
+
+
+def _widening(space: SearchSpace, width: Any, depth: int) -> Readable:
+    """Plain convolutions from the whole grid on, which the entrance of every stage halves: twice the width, later four times.
+
+    Widths that are not offered become the nearest that are.
+    """
+    row = []
+    for choice in space.choices:
+        value: Any = {STEM_STRIDE: 1, "stem_dim": width}.get(choice.name)
+        if choice.name.endswith(".kernels"):
+            value = (*PLAIN, 0)
+        elif choice.name.endswith(".embed_dim"):
+            value = width * (2 if choice.name.startswith("stages[0]") else MAX_WIDENING)
+        elif choice.length_of:
+            value = depth
         row.append(0 if value is None else _nearest(choice.options, value))
     return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
 

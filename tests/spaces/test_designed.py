@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -50,3 +53,17 @@ def test_a_middle_net_is_not_the_small_one_where_lists_have_two_options() -> Non
 def test_no_hand_designed_net_is_listed_twice(name: str) -> None:
     nets = hand_designed(SPACES[name])
     assert all(net not in nets[:position] for position, net in enumerate(nets))
+
+
+def test_star_spaces_have_plain_convolutions_from_the_whole_grid_on() -> None:
+    space = SPACES["pvt-mobile-star"]
+    plain = [net for net in hand_designed(space) if net["stem_stride"] == 1 and kernels_of(net) == {(0, 0, 3, 0)}]
+    widths = [(net["stem_dim"], *(stage["embed_dim"] for stage in net["stages"])) for net in plain]
+    assert list(dict.fromkeys(widths)) == [(16, 32, 64, 64, 96), (24, 48, 96, 96, 96), (32, 48, 96, 128, 128)]
+    assert [len(stage["blocks"]) for net in plain[:2] for stage in net["stages"]] == [1] * 4 + [2] * 4
+    assert len(plain) == 6
+
+
+def kernels_of(net: Mapping[str, Any]) -> set[tuple[int, ...]]:
+    """Of all of its blocks."""
+    return {tuple(block["kernels"].values()) for stage in net["stages"] for block in stage["blocks"]}
