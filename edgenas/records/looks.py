@@ -68,7 +68,8 @@ class LookedSpace(JsonRecord):
         num_fitting: how many nets that is.
         best_macs: most MACs of a net that fits; 0 where none does.
         training: None where nothing fits or it was not timed.
-        is_ahead: whether nets that were chosen in it were measured ahead of others on images as small as these; None where not.
+        is_ahead: whether nets that were chosen in it were measured ahead of others on images as small and as few as these; None
+            where not.
     """
 
     space: str

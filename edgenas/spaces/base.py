@@ -110,6 +110,7 @@ class SearchSpace:
             (arXiv:2010.11929, section 4.3).
         ahead_px: side of stored images up to which nets that were chosen in it were measured ahead of timm's of equal latency,
             where nets of other spaces for such images were not (docs/measurements); 0 where that was not measured.
+        ahead_images: fewest training images with which they were.
     """
 
     name: str
@@ -122,6 +123,7 @@ class SearchSpace:
     purpose: str = ""
     needs_images: int = 0
     ahead_px: int = 0
+    ahead_images: int = 0
 
     @property
     def base_name(self) -> str:

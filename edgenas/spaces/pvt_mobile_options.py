@@ -164,6 +164,7 @@ def _space(
     purpose: str,
     stem_strides: tuple[int, ...] = (),
     ahead_px: int = 0,
+    ahead_images: int = 0,
 ) -> SearchSpace:
     choices = [Choice(RESOLUTION, resolutions)]
     choices += [Choice(STEM_STRIDE, stem_strides)] if stem_strides else []
@@ -172,7 +173,7 @@ def _space(
         choices += _stage_choices(stage, options)
     choices.append(Choice("head", heads, keys=("neck_dim", "hidden_dim")))
     task = Task(num_classes, 3, resolutions[-1])
-    return SearchSpace(name, "pvt_mobile", tuple(choices), task, purpose=purpose, ahead_px=ahead_px)
+    return SearchSpace(name, "pvt_mobile", tuple(choices), task, purpose=purpose, ahead_px=ahead_px, ahead_images=ahead_images)
 
 
 _NANO_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), (0, 3, 0))
@@ -242,6 +243,7 @@ PVT_MOBILE_SPACES = (
         purpose="small images: star blocks, around StarNet",
         stem_strides=(2, 1),
         ahead_px=32,  # docs/measurements/compare_star-tight_fashion-mnist_202611.md
+        ahead_images=1000,  # not with a hundred: docs/measurements/compare_star-few_202611.md
     ),
     _space(
         "pvt-mobile-star-l",

@@ -292,6 +292,13 @@ def test_nets_measured_ahead_count_for_images_as_small_as_those_only() -> None:
         assert ("is_ahead" in row_of.as_json()) is bool(is_ahead)
 
 
+def test_nets_measured_ahead_on_many_images_do_not_count_for_few() -> None:
+    spaces = {"part": (replace(PINNED, ahead_px=32, ahead_images=1000), (32,))}
+    for num_images, is_ahead in ((999, None), (1000, True)):
+        (row_of,) = looked(spaces, toy_look(ToyRuntime(), 1e3, images_px=32, num_images=num_images))
+        assert row_of.is_ahead is is_ahead
+
+
 def test_a_look_that_was_killed_times_only_what_is_missing() -> None:
     spaces = {"nano": (NANO, (32,)), "part": (PINNED, (32,))}
     first, memory = ToyRuntime(), Kept(most=2)

@@ -152,7 +152,7 @@ def _at_side(space: SearchSpace, task: Task, look: LookContext) -> Generator[Non
         num_fitting=max(1.0, fitted.share * space.cardinality) if best else 0.0,
         best_macs=best,
         training=training,
-        is_ahead=look.images_px <= space.ahead_px or None,
+        is_ahead=(look.images_px <= space.ahead_px and look.num_images >= space.ahead_images) or None,
     )
 
 

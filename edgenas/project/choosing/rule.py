@@ -11,8 +11,8 @@ equal:
 2. there are as many training images as the space asks for;
 3. enough nets fit for a search to choose among;
 4. the supernet is trained within the time there is;
-5. nets that were chosen in it have been measured ahead of others on images as small as these: MACs of different kinds of nets
-   cannot be compared, and a measurement says more than they do (`SearchSpace.ahead_px`);
+5. nets that were chosen in it have been measured ahead of others on images as small as these, with as few of them to learn from:
+   MACs of different kinds of nets cannot be compared, and a measurement says more than they do (`SearchSpace.ahead_px`);
 6. the most MACs of a net that fits. What comes close to the best is equal: these MACs are estimates, and half as many again are
    worth little (of ImageNet's top-1 EfficientNet-B1 has two points more than B0 for 1.8 times the MACs);
 7. the larger share of nets that fits, for passes of a supernet through nets that cannot ship are lost; then more nets, then the
