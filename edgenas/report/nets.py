@@ -153,7 +153,7 @@ def _start(way: TrainedWay) -> str:
     return way.weights if way.learning_rate is None else f"{way.weights}, {way.learning_rate:g}"
 
 
-FIRST, OTHER = "first in the proof", "next in the proof"  # finals that were not kept
+FIRST, OTHER = "first in the proof", "lower in the proof"  # finals that were not kept
 STAGES = ("probes", "teacher", "supernet", "search", "race", "final", "total")
 
 

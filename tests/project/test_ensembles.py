@@ -192,6 +192,34 @@ def test_several_of_a_smaller_proven_net_stand_against_a_winner_without_room(
     assert "the winner alone" in joined.notes[0]
 
 
+@pytest.mark.usefixtures("nothing_is_timed")
+def test_the_winner_of_the_search_may_be_the_smaller_net(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = max(NETS, key=lambda arch: float(MODELS.macs(PVT_NANO.from_json(arch))[0]))
+    room = 1.05 * float(MODELS.macs(PVT_NANO.from_json(largest))[0])
+    search_found(opened(folder)[0], proven(NETS[0], -0.3), proven(largest, -0.4), macs=room)
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(0.01))
+    bench, overtaker = trained(folder, "retrain.ensemble=2", arch=largest)
+    joined = drain(join_members(bench, overtaker, from_search=True))
+    assert (joined.best.net.arch, joined.best.net.num_members) == (NETS[0], 2)
+
+
+def test_a_smaller_net_that_measures_too_slow_gives_way_to_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_macs = sorted(NETS, key=lambda arch: float(MODELS.macs(PVT_NANO.from_json(arch))[0]))
+    room = 1.05 * float(MODELS.macs(PVT_NANO.from_json(by_macs[-1]))[0])
+    search_found(opened(folder)[0], proven(by_macs[-1], -0.3), proven(by_macs[1], -0.4), proven(by_macs[0], -0.5), macs=room)
+
+    def timed(_: Bench, net: Net, *__: object) -> Generator[Record, None, tuple[int, None]]:
+        yield from ()
+        return (2 if net.arch == by_macs[0] else 1), None
+
+    monkeypatch.setattr(ensembles, "_likelihood_gain", gains(0.01))
+    monkeypatch.setattr(room_of, "_measured", timed)
+    bench, winner = trained(folder, "retrain.ensemble=2", arch=by_macs[-1])
+    joined = drain(join_members(bench, winner, from_search=True))
+    assert joined.spare is not None
+    assert joined.spare.net.arch == by_macs[0]
+
+
 def test_floors_alone_leave_all_the_room(folder: Path) -> None:
     project, images = opened(folder)
     write_search(project, {"sensitivity[0]": 0.5}, winner=proven(NETS[0], -0.5))

@@ -159,7 +159,7 @@ def test_finals_that_were_not_kept_are_listed_under_their_place_in_the_proof() -
         shown.print(part)
     rows = [line for line in shown.export_text().splitlines() if "scratch" in line and "teacher" in line]
     assert sum("first in the proof" in row for row in rows) == 1
-    assert not any("next in the proof" in row for row in rows)
+    assert not any("lower in the proof" in row for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -64,16 +64,13 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     if most == 1:
         return Joined(winner, notes=tuple(_hints(bench, winner.net, from_search=from_search)))
     room = yield from room_for(bench, winner.net, most, from_search=from_search)
-    first, spare, why_one = winner, None, f"one net is kept: {room.words} no room for a second one of its kind"
+    first, spare = winner, None
     if room.num == 1:
-        cheaper = _cheaper(bench, winner.net, most) if from_search else None
+        cheaper = (yield from _cheaper(bench, winner.net, most)) if from_search else None
         if cheaper is None:
-            return Joined(winner, notes=(why_one,))
-        yield Note(f"{room.words} no room for a second net of the winner's kind: the best proven one that leaves some is taken")
-        room = yield from room_for(bench, cheaper, most, from_search=from_search)
-        if room.num == 1:
-            return Joined(winner, notes=(why_one,))
-        (first,) = yield from fit_all(bench, cheaper, [winner.way])
+            return Joined(winner, notes=(f"one net is kept: {room.words} no room for a second one of its kind",))
+        net, room = cheaper
+        (first,) = yield from fit_all(bench, net, [winner.way])
         spare = first
     members = [first, *(yield from _more_members(bench, first, room.num))]
     together = _written(bench, members)
@@ -89,13 +86,20 @@ def join_members(bench: Bench, winner: Try, *, from_search: bool) -> Generator[R
     return Joined(replace(together, seconds=report.seconds), others, spare, report, room.latency_ms, notes)
 
 
-def _cheaper(bench: Bench, winner: Net, most: int) -> Net | None:
-    """The best other finalist, proven as long as the winner, that keeps to the limits twice as predicted; None without one."""
+def _cheaper(bench: Bench, winner: Net, most: int) -> Generator[Record, None, tuple[Net, Room] | None]:
+    """The best other finalist, proven as long as the search's winner, that keeps to the limits twice, and for how many they
+    leave room; None without one."""
     limits = limits_together(bench, winner, from_search=True)
-    for row in finals_of(bench.project.run, MANY)[1:]:
-        if row.arch != winner.arch and members_within(limits, bench.project.space.from_json(row.arch), most) > 1:
-            folder = bench.project.run.retrain / "tries" / f"searched-{short_name(row.arch)}"
-            return Net.of_arch(bench, "winner", folder, row.arch, title="the first of several", from_search=True)
+    others = [row.arch for row in finals_of(bench.project.run, MANY) if row.arch != winner.arch]
+    cheaper = [arch for arch in others if members_within(limits, bench.project.space.from_json(arch), most) > 1]
+    if cheaper:
+        yield Note(f"{limits} leaves no room for a second net of the winner's kind: the best proven one that leaves some is taken")
+    for arch in cheaper:
+        folder = bench.project.run.retrain / "tries" / f"searched-{short_name(arch)}"
+        net = Net.of_arch(bench, "winner", folder, arch, title="the first of several", from_search=True)
+        room = yield from room_for(bench, net, most, from_search=True)
+        if room.num > 1:
+            return net, room
     return None
 
 
