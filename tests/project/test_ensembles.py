@@ -20,6 +20,7 @@ from edgenas.latency import LatencyTable
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
 from edgenas.project.comparing import judging
+from edgenas.project.comparing.contenders import Ours
 from edgenas.project.comparing.judging import measure
 from edgenas.project.deployed import load_final
 from edgenas.project.results import RESULT, searched
@@ -276,7 +277,15 @@ def test_several_of_a_smaller_net_are_deployed_instead_of_the_winner(folder: Pat
     result = RetrainResult.from_json(value["result"])
     assert (result.net.arch, result.net.params) == (NETS[0], 2 * PARAMS)
     assert result.net.starts
-    assert [final.arch for final in result.finals or ()] == [largest, NETS[0]]
+    first, last = result.finals or ()
+    assert [first.arch, last.arch] == [largest, NETS[0]]
+    assert Ours.of(project, images).teachings == ("labels",)
+    tried = [replace(first.starts[0], teaching=teaching, learning_rate=2e-3) for teaching in ("teacher", "labels")]
+    path = project.run.retrain / RESULT
+    replace(result, finals=(replace(first, starts=(*tried, replace(tried[0], learning_rate=1e-3))), last)).write(path)
+    ours = Ours.of(project, images)  # rivals get the choice that the winner had
+    assert (ours.teachings, ours.rates) == (("teacher", "labels"), (2e-3, 1e-3))
+    result.write(path)
     assert isinstance(load_final(project, images).net, Ensemble)
     code, value, told = edgenas_in(folder, "retrain", *sets)
     assert "is trained again" not in told

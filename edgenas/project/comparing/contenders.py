@@ -114,9 +114,12 @@ class Ours:
         row = result.net if result is not None and result.net.arch == choice.arch else None
         contender = _searched(project, images, choice, row, net_of(asked, images, choice, images.norm_images))
         kept = (row.teaching,) if row is not None and row.teaching is not None else ()
-        teachings = tuple(dict.fromkeys(start.teaching for start in contender.starts)) or kept
-        tried = (start.learning_rate for start in contender.starts if start.weights == "scratch")
-        rates = tuple(dict.fromkeys(rate for rate in tried if rate is not None))
+        tried = contender.starts
+        if row is not None and result is not None:  # the way of several smaller nets was found with the winner
+            tried = (*(start for final in result.finals or () for start in final.starts), *tried)
+        teachings = tuple(dict.fromkeys(start.teaching for start in tried)) or kept
+        fresh = (start.learning_rate for start in tried if start.weights == "scratch")
+        rates = tuple(dict.fromkeys(rate for rate in fresh if rate is not None))
         return cls(choice.arch, contender, sha256, max(1, contender.epochs or 0), contender.seconds, teachings, rates)
 
 
