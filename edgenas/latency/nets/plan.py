@@ -262,8 +262,7 @@ def _whole_nets(
     num = sum(wanted)
     if space.cardinality <= 8 * num:
         rows_AG = _differing(space, task, rng.permutation(space.enumerate()), num, set())
-        ends = [len(rows_AG) * end // max(1, num) for end in np.cumsum(wanted)]
-        sets = np.split(rows_AG, ends[:-1])
+        sets = np.split(rows_AG, np.cumsum(_shared_out(len(rows_AG), wanted))[:-1])
     else:
         known: set[Chain] = set()
         uniform_AG = unique_rows(space.sample(8 * num, rng))
@@ -275,6 +274,17 @@ def _whole_nets(
             others_AG = _differing(space, task, uniform_AG, each - len(even_AG), known)
             sets.append(rng.permutation(np.concatenate([even_AG, others_AG])))
     return [(rows, tuple(components_of(space, genes_G, task) for genes_G in rows)) for rows in sets]
+
+
+def _shared_out(num: int, wanted: Sequence[int]) -> NDArray[np.int64]:
+    """Sizes of sets of ``num`` nets, as they are wanted. Nothing fits without the first set, nor is checked without the last: each
+    has one net where there is one for it."""
+    sizes = np.diff([num * int(end) // max(1, sum(wanted)) for end in np.cumsum(wanted)], prepend=0)
+    for needed, left in ((0, 1), (-1, 2)):
+        if num >= left and wanted[needed] and not sizes[needed]:
+            sizes[np.argmax(sizes)] -= 1
+            sizes[needed] += 1
+    return sizes
 
 
 def _even_order(cost_A: NDArray[np.float64], num: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from edgenas.costs import cost_models
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, Promise, nets_needed, profile
 from edgenas.latency.fit.promise import QUANTILES, conformal_factor
-from edgenas.latency.nets.plan import components_of, make_plan
+from edgenas.latency.nets.plan import _shared_out, components_of, make_plan
 from edgenas.records import BoundNet
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt import PVT_NANO
@@ -122,6 +122,24 @@ def test_half_of_every_set_of_whole_nets_is_spread_over_costs() -> None:
         quarters_A = ((np.log(macs(rows_AG)) - low) / (high - low) * 4).astype(int)
         assert set(quarters_A) == {0, 1, 2, 3}
         assert macs(rows_AG).min() < np.quantile(uniform_A, 0.01)
+
+
+@pytest.mark.parametrize("num", [0, 1, 2, 3, 4, 40])
+def test_a_space_of_few_nets_gives_every_set_that_is_needed_some(num: int) -> None:
+    calibration, bound, validation = _shared_out(num, (20, 40, 20))
+    assert calibration + bound + validation == num
+    assert calibration >= min(num, 1)
+    assert validation >= min(num, 2) - 1
+    assert bound == (num // 2 if num >= 4 else max(0, num - 2))
+    assert tuple(_shared_out(num, (20, 0, 20)))[1] == 0
+
+
+def test_a_space_of_three_nets_is_calibrated_bounded_and_validated() -> None:
+    every = (*(f"mlp_ratio[{block}]=1.5" for block in range(3)), *(f"num_heads[{block}]=1" for block in range(3)))
+    space = get_space(f"autoformer-nano[embed_dim=16,{','.join(every)}]")
+    assert space.cardinality == 3
+    plan = make_plan(space, space.default_task, MeasuringSettings(bound_nets=40), rng=np.random.default_rng(0))
+    assert [len(each) for each in (plan.calibration, plan.bound, plan.validation)] == [1, 1, 1]
 
 
 def test_a_profile_promises_quantiles_of_calls(table: LatencyTable) -> None:
