@@ -11,7 +11,7 @@ import pytest
 from edgenas.latency.fit.promise import Bound
 from edgenas.latency.measuring import Measured
 from edgenas.project.searching.costing import DeviceTable
-from edgenas.project.searching.finalists import timed
+from edgenas.project.searching.finalists import LESS_ROOM, _Room, timed
 from edgenas.records import CandidateRow, Latencies
 from edgenas.search import Candidate
 from edgenas.search.finalists import Finalist, choose
@@ -98,3 +98,17 @@ def test_every_device_is_timed_by_itself(is_first: bool) -> None:
 def test_a_net_that_measures_faster_than_its_lower_limit_is_rejected(least_ms: float, rejected: tuple[str, ...]) -> None:
     judged = timed(finalist("cpu"), replace(device("cpu", 3.0, "p90"), least_ms=least_ms), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]", *rejected)
+
+
+def test_only_limits_that_measured_nets_broke_leave_less_room() -> None:
+    slow, away = "latency_ms", "latency_ms[away]"
+    room = _Room({slow: 1.5, away: 9.0}, {slow: np.array([1.0, 1.2]), away: np.array([8.9, 9.0])}, {slow: 1.0, away: 1.0})
+    judged = timed(finalist(), device("", 1.5), SLOW, is_first=True)  # 2 ms
+    after = room.after([0], [judged])
+    assert after.margin == {slow: 0.5, away: 1.0}
+    assert [after.is_within(place) for place in range(2)] == [False, False]
+    assert room.after([0], [timed(finalist(), device("", 2.0), SLOW, is_first=True)]).margin == {slow: 1.0, away: 1.0}
+    barely = replace(SLOW, latency_ms=1.51)
+    assert room.after([1], [timed(finalist(), device("", 1.5), barely, is_first=True)]).margin[slow] == 1.2 / 1.51
+    flattered = replace(room, predicted_A={**room.predicted_A, slow: np.array([1.6, 1.6])})
+    assert flattered.after([0], [timed(finalist(), device("", 1.5), barely, is_first=True)]).margin[slow] == LESS_ROOM

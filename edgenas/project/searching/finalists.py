@@ -220,12 +220,13 @@ class _Room:
         return all(self.predicted_A[name][position] <= top * self.margin[name] for name, top in self.limit_ms.items())
 
     def after(self, chosen: Sequence[int], finalists: Sequence[Finalist]) -> _Room:
-        """With less room, as these measured slower than predicted, and a little less in any case."""
-        margin = {}
-        for name, before in self.margin.items():
-            pairs = zip(chosen, finalists, strict=True)
-            ratios = [self.predicted_A[name][i] / f.measured[name] for i, f in pairs if name in f.measured]
-            margin[name] = min(LESS_ROOM * before, float(np.median(ratios)) if ratios else 1.0)
+        """With less room below the limits that they broke, as these measured slower than predicted, and a little less in any case."""
+        margin = dict(self.margin)
+        for name in self.limit_ms:
+            if any(name in finalist.row.rejected_by for finalist in finalists):
+                pairs = zip(chosen, finalists, strict=True)
+                ratios = [self.predicted_A[name][i] / f.measured[name] for i, f in pairs if name in f.measured]
+                margin[name] = min(LESS_ROOM * margin[name], float(np.median(ratios)))
         return replace(self, margin=margin)
 
 
