@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.records import CandidateRow, CheckpointFacts, RetrainResult, SearchResult
+from edgenas.records import AT_LEAST, CandidateRow, CheckpointFacts, RetrainResult, SearchResult, limit_text
 from edgenas.runs import RunFolder, stages
+from edgenas.search import FLOOR
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
 RESULT = stages.RESULT
@@ -81,7 +82,27 @@ def outdated_net(run: RunFolder, facts: CheckpointFacts, winner: CandidateRow | 
         finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
         if facts.arch not in finals or finals[0] != winner.arch:
             return "holds an earlier winner"
+    if winner is not None and facts.from_search and facts.ensemble is not None:
+        other = _tighter_limits(run, facts)
+        if other:
+            return f"holds {facts.ensemble} nets together that were not held to {', '.join(other)}"
     source = facts.supernet_sha256
     if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
         return "was fine-tuned from an earlier supernet"
     return None
+
+
+def _tighter_limits(run: RunFolder, facts: CheckpointFacts) -> list[str]:
+    """Limits on costs of today's search that several nets were not held to together, in words."""
+    result, retrained = searched(run), read_retrain(run)
+    kept = retrained.net.ensemble if retrained is not None and retrained.net.arch == facts.arch else None
+    if result is None or kept is None or kept.room is None:
+        return []
+    tighter = []
+    for name, limit in result.limits.items():
+        then, promise = kept.room.limits.get(name), (result.promises or {}).get(name)
+        is_tighter = then is None or (limit > then if name.endswith(AT_LEAST) else limit < then)
+        is_promised = promise is not None and (kept.room.quantiles or {}).get(name) != promise.quantile
+        if not name.startswith(FLOOR) and (is_tighter or is_promised):
+            tighter.append(limit_text(name, f"{limit:g}"))
+    return tighter

@@ -23,7 +23,8 @@ from edgenas.project.comparing import judging
 from edgenas.project.comparing.contenders import Ours
 from edgenas.project.comparing.judging import measure
 from edgenas.project.deployed import load_final
-from edgenas.project.results import RESULT, searched
+from edgenas.project.net_facts import told_by
+from edgenas.project.results import RESULT, outdated_net, searched, winner_of
 from edgenas.project.retraining import ensembles
 from edgenas.project.retraining import room as room_of
 from edgenas.project.retraining.baselines import BaselineLimits
@@ -31,7 +32,7 @@ from edgenas.project.retraining.ensembles import join_members
 from edgenas.project.retraining.room import Room, limits_together, members_within
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
 from edgenas.project.run_tables import RunTable
-from edgenas.records import Arch, EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
+from edgenas.records import Arch, CheckpointFacts, EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
 from edgenas.runs import Record
 from edgenas.search import LowerLimit, UpperLimit
 from edgenas.spaces.pvt import PVT_NANO
@@ -287,6 +288,11 @@ def test_several_of_a_smaller_net_are_deployed_instead_of_the_winner(folder: Pat
     assert (ours.teachings, ours.rates) == (("teacher", "labels"), (2e-3, 1e-3))
     result.write(path)
     assert isinstance(load_final(project, images).net, Ensemble)
+    for macs, is_outdated in ((0.9 * room, True), (room, False)):
+        search_found(project, proven(largest, -0.4), proven(NETS[0], -0.5), macs=macs)
+        facts = CheckpointFacts.said_by(project.run.retrain / WEIGHTS, told_by(project.run.retrain / WEIGHTS))
+        why = outdated_net(project.run, facts, winner_of(project.run))
+        assert why == (f"holds 2 nets together that were not held to macs <= {macs:g}" if is_outdated else None)
     code, value, told = edgenas_in(folder, "retrain", *sets)
     assert "is trained again" not in told
     assert RetrainResult.from_json(value["result"]).net.arch == NETS[0]
