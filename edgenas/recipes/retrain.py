@@ -131,11 +131,7 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
         if result is None:
             return
         if from_search:
-            finals = [FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs]
-            spare = joined.spare
-            if spare is not None and spare.net.arch is not None and spare.net.arch not in archs:
-                finals.append(FinalTraining(arch=spare.net.arch, starts=(spare.trained_way,)))
-            result = replace(result, finals=tuple(finals))
+            result = replace(result, finals=_trained_finals(archs, tries, joined.spare))
         gates = floors_in(project.run, images.class_names).judge(_deployed(result)) if from_search else ()
         common = most_frequent_class(images.labels("select"), images.class_names)
         result = replace(result, gates=gates or None, most_frequent_on_select=common)
@@ -147,6 +143,20 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT} | page, failure_of(gates))
 
 
+def _trained_finals(archs: Sequence[Arch], tries: Sequence[Try], spare: Try | None) -> tuple[FinalTraining, ...]:
+    """The finals of the search as they were trained, then the smaller net of which several were trained, if it is none of them."""
+    finals = [FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs]
+    if spare is not None and spare.net.arch is not None and spare.net.arch not in archs:
+        finals.append(FinalTraining(arch=spare.net.arch, starts=(spare.trained_way,)))
+    return tuple(finals)
+
+
+def _every(tries: Sequence[Try], joined: Joined) -> list[Try]:
+    """All trainings to the end, each once: the smaller net of which several are trained may be a final itself."""
+    folders = {each.folder for each in tries}
+    return [*tries, *(each for each in joined.others if each.folder not in folders)]
+
+
 def _alone(
     bench: Bench, joined: Joined, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
 ) -> Generator[Record, None, RetrainResult | None]:
@@ -154,7 +164,7 @@ def _alone(
     if current().rank > 0:
         return None
     row, _ = yield from _report(bench, "searched", _kept(joined, tries))
-    spent = costs(bench, [*tries, *joined.others], [], [], None, from_search=from_search)
+    spent = costs(bench, _every(tries, joined), [], [], None, from_search=from_search)
     return RetrainResult(net=row, cost=spent, remarks=tuple(said))
 
 
@@ -227,7 +237,7 @@ def _with_baseline(
         judged,
         baseline=replace(judged.baseline, limits=chosen_under, num_nets=len(archs)),
         remarks=(*said, *same, *beyond, *floor_words(finals), *judged.remarks),
-        cost=costs(bench, [*tries, *joined.others], raced, finals, baseline, from_search=from_search),
+        cost=costs(bench, _every(tries, joined), raced, finals, baseline, from_search=from_search),
     )
 
 

@@ -296,6 +296,10 @@ def test_several_of_a_smaller_net_are_deployed_instead_of_the_winner(folder: Pat
     code, value, told = edgenas_in(folder, "retrain", *sets)
     assert "is trained again" not in told
     assert RetrainResult.from_json(value["result"]).net.arch == NETS[0]
+    code, value, told = edgenas_in(folder, "retrain", *sets, "--set", "retrain.finals=2")  # the smaller net is a final itself
+    assert "is trained again" not in told
+    assert value["result"]["cost"]["searched"]["final_epochs"] == 3  # of the winner and two smaller nets
+    assert len(value["result"]["finals"]) == 2
     assert edgenas_in(folder, "export", "--format", "onnx")[0] == 0
 
 
