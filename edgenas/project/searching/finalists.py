@@ -220,7 +220,7 @@ class _Room:
         return all(self.predicted_A[name][position] <= top * self.margin[name] for name, top in self.limit_ms.items())
 
     def after(self, chosen: Sequence[int], finalists: Sequence[Finalist]) -> _Room:
-        """With less room below the limits that they broke, as these measured slower than predicted, and a little less in any case."""
+        """With less room below limits that they broke, as these measured slower than predicted, and a little less in any case."""
         margin = dict(self.margin)
         for name in self.limit_ms:
             if any(name in finalist.row.rejected_by for finalist in finalists):
