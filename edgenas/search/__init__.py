@@ -30,7 +30,7 @@ from edgenas.search.progress import Search
 from edgenas.search.quantities import QUANTITIES, Cost, Quantity, cost_of
 from edgenas.search.racing import Raced
 from edgenas.search.random_search import random_search
-from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
+from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_by_both, pick_evenly, shrunk
 from edgenas.search.surrogate import surrogate
 from edgenas.search.surveys import survey
 from edgenas.search.training_free import training_free
@@ -103,6 +103,7 @@ __all__ = [
     "pareto_front",
     "parse_goals",
     "parse_limits",
+    "pick_by_both",
     "pick_evenly",
     "random_search",
     "ranked",

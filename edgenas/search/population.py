@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import CostModels, decompose, shape_models
-from edgenas.search.constraints import CostConstraint, total_violation
+from edgenas.search.constraints import CostConstraint, UpperLimit, total_violation
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Feasibility
 from edgenas.search.feasible_set import feasible_set
+from edgenas.search.limits import LATENCY
 from edgenas.search.proof_scores import HAND
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 from edgenas.spaces.even import even_pool
@@ -19,6 +22,7 @@ from edgenas.spaces.even import even_pool
 EVEN = "even"  # origin of nets that are spread over cost
 KNOWN = 8192  # rows drawn from what limits leave, where draws from the whole space would miss it
 CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
+ROOMS = (1.0, 0.95, 0.9)  # of limits on latency: a net at the limit may measure beyond it, and those a little below learn as well
 
 
 def first_population(
@@ -41,7 +45,8 @@ def first_population(
         hand_AG: rows of hand-designed nets; where there are more than have room, some of all over the list are taken, which goes by
             kinds and sides of images.
         surveyed: by `survey`.
-        population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter.
+        population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter, the ones at the
+            limits first, then those a little below the limits on latency.
         seed: of the draws.
     """
 
@@ -73,14 +78,29 @@ def _of_most_capacity(
     surveyed: Feasibility,
     rng: np.random.Generator,
 ) -> Genes:
-    """Distinct nets within the limits that have most MACs, most parameters, and most of both at several weights."""
+    """Distinct nets within the limits, then within less of the latency, that have most MACs, most parameters, and most of both at
+    several weights.
+    """
     params, macs = costs.params, costs.macs
     rows = []
-    for share in CAPACITY_WEIGHTS:
+    for tighter, share in product(_with_rooms(limits), CAPACITY_WEIGHTS):
 
         def both(genes_AG: Genes, share: float = share) -> NDArray[np.float64]:
             return np.asarray(share * np.log(params(genes_AG)) + (1 - share) * np.log(macs(genes_AG)))
 
-        row_G = best_within(space, limits, [both], surveyed, rng)
+        within = replace(surveyed, feasible_A=total_violation(tighter, surveyed.genes_AG) == 0)
+        row_G = best_within(space, tighter, [both], within, rng)
         rows += [row_G] if row_G is not None else []
     return unique_rows(np.array(rows, dtype=np.int16).reshape(-1, space.num_genes))
+
+
+def _with_rooms(limits: Sequence[CostConstraint]) -> list[list[CostConstraint]]:
+    """The limits, then with less and less of those on latency; once where there are none."""
+    tighter = [[_with_room(limit, room) for limit in limits] for room in ROOMS]
+    return tighter if tighter[-1] != list(limits) else tighter[:1]
+
+
+def _with_room(limit: CostConstraint, room: float) -> CostConstraint:
+    if isinstance(limit, UpperLimit) and limit.name.startswith(LATENCY):
+        return replace(limit, limit=room * limit.limit)
+    return limit

@@ -15,6 +15,7 @@ from edgenas.stats import Proportion, kendall_tau
 RIDGE = 1.0  # on standardised features; about one net's weight
 BAND = 0.05  # nets whose costs differ by less from the band's middle count as equally dear
 MIN_BAND = 5  # nets that a rank correlation needs
+INHERITED = 1 / 3  # of the nets that are trained, by inherited accuracy
 
 
 def pick_evenly(scores_A: NDArray[np.float64], costs_A: NDArray[np.float64], num: int, *, low: float, high: float) -> list[int]:
@@ -43,6 +44,34 @@ def pick_evenly(scores_A: NDArray[np.float64], costs_A: NDArray[np.float64], num
         turn += 1
     picked += [int(i) for i in order if not low <= costs_A[i] <= high]
     return picked[:num]
+
+
+def pick_by_both(
+    inherited_A: NDArray[np.float64],
+    capacity_A: NDArray[np.float64],
+    costs_A: NDArray[np.float64],
+    num: int,
+    *,
+    low: float,
+    high: float,
+) -> list[int]:
+    """Nets that are worth a training, as `pick_evenly` takes them: a third by inherited accuracy, the rest by capacity.
+
+    Trained alone, nets of most capacity learn better than those that inherit best
+    (docs/measurements/demo-nets_fashion-mnist_202611.md).
+
+    Args:
+        inherited_A, capacity_A: larger is better; a capacity of minus infinity keeps a net out of that share.
+        costs_A, low, high: as of `pick_evenly`.
+        num: nets wanted; fewer when there are no more.
+
+    Returns:
+        Positions, those by inherited accuracy first.
+    """
+    places = pick_evenly(inherited_A, costs_A, min(num, max(1, round(INHERITED * num))), low=low, high=high)
+    left = np.array([i for i in range(len(costs_A)) if i not in places and np.isfinite(capacity_A[i])], dtype=np.int64)
+    large = pick_evenly(capacity_A[left], costs_A[left], num - len(places), low=low, high=high)
+    return [*places, *(int(left[i]) for i in large)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,28 @@ def test_of_many_hand_designed_nets_some_of_all_over_the_list_begin() -> None:
     assert np.array_equal(start["hand-designed"], hand_AG[::5])
 
 
+def test_nets_of_most_capacity_are_there_at_the_limit_and_a_little_below_one_on_latency() -> None:
+    models = cost_models(PVT_NANO, PVT_NANO.default_task)
+    cost = uneven(PVT_NANO)
+    at_most = float(np.quantile(cost(PVT_NANO.enumerate()), 0.3))
+    found = survey(PVT_NANO, [UpperLimit("latency_ms", at_most, cost)], np.random.default_rng(0))
+
+    def most(name: str, limit: float) -> Genes:
+        limits = [UpperLimit(name, limit, cost)]
+        return first_population(PVT_NANO, models, limits, found.genes_AG[:0], found, population=64, seed=0)["capacity"]
+
+    largest_AG = most("latency_ms[edge]", at_most)
+    used_A = cost(largest_AG) / at_most
+    assert used_A.max() <= 1
+    assert all(((used_A > low) & (used_A <= high)).any() for low, high in ((0, 0.9), (0.9, 0.95), (0.95, 1)))
+    for room in (1.0, 0.95, 0.9):
+        within_AG = found.genes_AG[cost(found.genes_AG) <= room * at_most]
+        assert models["macs"](within_AG).max() in models["macs"](largest_AG)
+    exact_AG = most("weight", at_most)  # no latency: what it says is what is had
+    assert np.array_equal(exact_AG, largest_AG[: len(exact_AG)])
+    assert len(exact_AG) < len(largest_AG)
+
+
 def test_the_share_of_a_plan_is_the_counted_one() -> None:
     limits = [UpperLimit("latency_ms", float(np.quantile(uneven(PVT_NANO)(PVT_NANO.enumerate()), 1e-3)), uneven(PVT_NANO))]
     found = survey(PVT_NANO, limits, np.random.default_rng(0), max_rows=2000)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgenas.search import fidelity, fit_ranker, pick_evenly, shrunk
+from edgenas.search import fidelity, fit_ranker, pick_by_both, pick_evenly, shrunk
 
 RNG = np.random.default_rng(0)
 
@@ -19,6 +19,20 @@ def test_nets_outside_follow_where_those_near_the_limit_do_not_suffice() -> None
     costs_A, scores_A = np.array([0.9, 0.2, 0.3]), np.array([0.1, 0.5, 0.6])
     assert pick_evenly(scores_A, costs_A, 3, low=0.75, high=1.0) == [0, 2, 1]
     assert pick_evenly(scores_A, costs_A, 9, low=0.75, high=1.0) == [0, 2, 1]
+
+
+def test_a_third_of_the_nets_to_be_trained_inherit_best_and_the_others_have_most_capacity() -> None:
+    costs_A = np.full(20, 0.95)
+    inherited_A, capacity_A = -np.arange(20.0), np.arange(20.0)
+    picked = pick_by_both(inherited_A, capacity_A, costs_A, 6, low=0.75, high=1.0)
+    assert picked == [0, 1, 19, 18, 17, 16]
+    capacity_A[[19, 17]] = -np.inf  # a floor is missed with inherited weights
+    assert pick_by_both(inherited_A, capacity_A, costs_A, 6, low=0.75, high=1.0) == [0, 1, 18, 16, 15, 14]
+    assert pick_by_both(inherited_A, capacity_A, costs_A, 1, low=0.75, high=1.0) == [0]
+    assert pick_by_both(inherited_A, capacity_A, costs_A, 0, low=0.75, high=1.0) == []
+    few = pick_by_both(inherited_A[:2], np.array([1.0, -np.inf]), costs_A[:2], 6, low=0.75, high=1.0)
+    assert few == [0, 1]
+    assert pick_by_both(inherited_A[:0], capacity_A[:0], costs_A[:0], 3, low=0.75, high=1.0) == []
 
 
 def test_fidelity_is_told_over_the_space_and_at_equal_latency() -> None:

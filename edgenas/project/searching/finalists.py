@@ -21,7 +21,7 @@ from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, Evaluator, pick_evenly, ranked
+from edgenas.search import Candidate, Evaluator, pick_by_both, ranked
 from edgenas.search.finalists import Finalist, capacity
 from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
@@ -104,8 +104,8 @@ class Panel:
     def pick(self, allowed: Sequence[int], wanted: Wanted) -> list[int]:
         """Those of the allowed candidates, best first, that are worth judging.
 
-        Where they are proven, half of the searched ones are the best by inherited accuracy, the other half those of most
-        `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
+        Where they are proven, a third of the searched ones are the best by inherited accuracy, the others those of most
+        `capacity`: a supernet that ranks badly among equally dear nets then costs a third of the proof, not the winner.
         """
         if self.question.proof_epochs == 0:
             return list(allowed[: wanted.num])
@@ -116,10 +116,8 @@ class Panel:
         low = NEAR * high if limit is not None else float(mine_A.min(initial=high))
         inherited_A = -np.arange(len(searched), dtype=np.float64)  # they come best first
         capacity_A = np.array([capacity(self.described[i]) for i in searched])
-        num = wanted.num
-        places = pick_evenly(inherited_A, mine_A, num - num // 2, low=low, high=high)
-        left = [place for place in range(len(searched)) if place not in places and self._meets_floors(searched[place])]
-        places += [left[i] for i in pick_evenly(capacity_A[left], mine_A[left], num // 2, low=low, high=high)]
+        capacity_A[[not self._meets_floors(i) for i in searched]] = -np.inf
+        places = pick_by_both(inherited_A, capacity_A, mine_A, wanted.num, low=low, high=high)
         return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, wanted.num_hand)]
 
     def _meets_floors(self, position: int) -> bool:
