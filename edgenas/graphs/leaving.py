@@ -1,7 +1,7 @@
 """Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
-left out worst first until what is left holds what was asked for, so that the fewest layers pay for it.
+left out worst first, as few as make what is left hold what was asked for.
 """
 
 from __future__ import annotations
@@ -95,9 +95,10 @@ def plan(
     holds: Callable[[Effect], bool],
     *,
     budget_s: float,
+    rank: Callable[[Sequence[str]], Effect] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> QuantisationPlan:
-    """Quantise as many groups as ``holds`` allows.
+    """Quantise as many groups as ``holds`` allows, taking for granted that leaving out one group more does no harm.
 
     Args:
         groups: one or more.
@@ -105,6 +106,7 @@ def plan(
         holds: whether an effect is small enough.
         budget_s: seconds after which no more groups are tried alone: what was not tried is not left out. After twice as many the
             search ends with what it has, which holds not, though some nodes are still quantised.
+        rank: the same as ``measure`` of fewer images, by which groups are put in order; None takes ``measure``.
         clock: in seconds.
     """
     start = clock()
@@ -116,17 +118,42 @@ def plan(
     for group in groups:
         if clock() - start > budget_s:
             break
-        alone.append((group, measure(group.nodes)))
-    effect, left_out = first, []
-    for position, (group, own) in enumerate(sorted(alone, key=lambda each: each[1], reverse=True)):
-        left_out.append((group, own))
-        nodes = _without(groups, [each for each, _ in left_out])
-        if not nodes or (position and clock() - start > 2 * budget_s):
-            break
-        effect = measure(nodes)
+        alone.append((group, (rank or measure)(group.nodes)))
+    alone.sort(key=lambda each: each[1], reverse=True)
+    most = min(len(alone), len(groups) - 1)
+
+    def without(num: int) -> tuple[str, ...]:
+        return _without(groups, [group for group, _ in alone[:num]])
+
+    found = _fewest(most, lambda num: measure(without(num)), holds, lambda: clock() - start > 2 * budget_s)
+    num, effect = found if found is not None else (0, first)
+    if not holds(effect) and num == most and most < len(alone):
+        num = len(alone)  # what is left does not hold either
+    return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=holds(effect))
+
+
+def _fewest(
+    most: int, trial: Callable[[int], Effect], holds: Callable[[Effect], bool], is_over: Callable[[], bool]
+) -> tuple[int, Effect] | None:
+    """The least number up to ``most`` whose effect holds, with that effect: doubled until one does, then halved.
+
+    Where none holds it is ``most``, or the last before time was over; None if there is none to try.
+    """
+    failed, num = 0, min(1, most)
+    effect = None
+    while num > failed:
+        effect = trial(num)
         if holds(effect):
-            return QuantisationPlan(nodes, tuple(left_out), first, effect, holds=True)
-    return QuantisationPlan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
+            break
+        failed, num = num, num if is_over() else min(2 * num, most)
+    while effect is not None and holds(effect) and num - failed > 1 and not is_over():
+        middle = (failed + num) // 2
+        tried = trial(middle)
+        if holds(tried):
+            num, effect = middle, tried
+        else:
+            failed = middle
+    return None if effect is None else (num, effect)
 
 
 def _without(groups: Sequence[LayerGroup], left_out: Sequence[LayerGroup]) -> tuple[str, ...]:
