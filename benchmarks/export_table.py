@@ -92,10 +92,11 @@ def _share(file: Mapping[str, Any]) -> str:
 
 
 def _reason(error: str) -> str:
-    """What an error says, without what was allowed and what to do."""
+    """What an error says, without its class, what was allowed and what to do."""
+    said = error.partition("Error: ")[2] or error
     for rest in ("; allowed are", "; expected is", ". export with"):
-        error = error.partition(rest)[0]
-    return _one_line(error)
+        said = said.partition(rest)[0]
+    return _one_line(said)
 
 
 def _one_line(text: str) -> str:
