@@ -1,7 +1,7 @@
 """Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
-left out worst first, as few as make what is left hold what was asked for.
+left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_GROUPS = 24  # that are tried alone, each costs a pass over the images
 _MEMBER = re.compile(r"^members\.\d+\.")  # of a net of several that answer together
@@ -127,9 +127,31 @@ def plan(
 
     found = _fewest(most, lambda num: measure(without(num)), holds, lambda: clock() - start > 2 * budget_s)
     num, effect = found if found is not None else (0, first)
-    if not holds(effect) and num == most and most < len(alone):
-        num = len(alone)  # what is left does not hold either
-    return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=holds(effect))
+    if not holds(effect):
+        num = len(alone) if num == most < len(alone) else num  # what is left does not hold either
+        return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=False)
+    holding = QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=True)
+    return _returned(groups, holding, measure, holds, lambda: clock() - start > 2 * budget_s)
+
+
+def _returned(
+    groups: Sequence[LayerGroup],
+    found: QuantisationPlan,
+    measure: Callable[[Sequence[str]], Effect],
+    holds: Callable[[Effect], bool],
+    is_over: Callable[[], bool],
+) -> QuantisationPlan:
+    """A plan that holds, with groups quantised again that it can do with, the least harmful first: order alone leaves out some."""
+    left_out, effect = list(found.left_out), found.effect
+    for each in reversed(found.left_out[:-1]):  # without the last, which was needed
+        if is_over():
+            break
+        fewer = [other for other in left_out if other is not each]
+        tried = measure(_without(groups, [group for group, _ in fewer]))
+        if holds(tried):
+            left_out, effect = fewer, tried
+    nodes = _without(groups, [group for group, _ in left_out])
+    return replace(found, nodes=nodes, left_out=tuple(left_out), effect=effect)
 
 
 def _fewest(

@@ -63,10 +63,10 @@ def test_the_fewest_groups_are_left_out_in_few_trials(needed: int) -> None:
     assert len(found.nodes) == 24 - needed
     assert found.holds
     assert found.effect.changed == 0
-    assert len(trials) - 1 <= min(needed + 1, 10)
+    assert len(trials) - 1 <= min(needed + 1, 10) + needed - 1  # each but the last is tried again
 
 
-def test_groups_are_put_in_order_by_what_ranks_them_and_judged_by_what_measures() -> None:
+def test_groups_that_a_wrong_order_left_out_in_vain_return() -> None:
     ranked: list[tuple[str, ...]] = []
 
     def rank(nodes: Sequence[str]) -> Effect:
@@ -75,8 +75,10 @@ def test_groups_are_put_in_order_by_what_ranks_them_and_judged_by_what_measures(
 
     found = plan(GROUPS, measure, lambda effect: effect.new_misses == 0, budget_s=60, rank=rank)
     assert ranked == [group.nodes for group in GROUPS]
-    assert names_of(found.left_out) == ["d", "c", "b"]
-    assert found.effect == measure(["a/MatMul"])
+    assert names_of(found.left_out) == ["b"]
+    assert found.nodes == ("a/MatMul", "c/MatMul", "d/MatMul")
+    assert found.effect == measure(found.nodes)
+    assert found.holds
 
 
 def test_one_group_that_does_not_hold_is_all_that_was_left_out() -> None:
