@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.export_weights import IMAGE_PX, NUM_CLASSES, preprocessed, read_images
+from benchmarks.export_weights import CLASS_NAMES, IMAGE_PX, NUM_CLASSES, POSITIVE, preprocessed, read_images
 from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec, Precision
 from edgenas.deploy.parity import Gates, compare
@@ -34,8 +34,6 @@ from edgenas.training.evaluation import logits
 
 PART = 250
 NUM_CALIBRATE = 256
-POSITIVE = 6  # shirts, which are taken for other clothes most often
-CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 SOURCE = "source"
 TRIED: Mapping[str, tuple[str, Precision]] = {
     "onnx fp32": ("onnx", "fp32"),

@@ -2,9 +2,9 @@
 
     python -m benchmarks.export_study files parity timing report --folder export-study --demo edgenas-demo
 
-Nets decide among Fashion-MNIST's ten classes at 224 px (the demo's at its own side). pvt_v2_b0 is trained
-(`benchmarks.export_weights`); of the others only the last layer is, on features of drawn weights: their decisions are real ones,
-their accuracy is no result.
+Nets decide among Fashion-MNIST's ten classes at 224 px (the demo's at its own side). Those with ``--weights`` are trained
+(`benchmarks.export_weights`), and read images as they were trained; of the others only the last layer is, on features of drawn
+weights: their decisions are real ones, their accuracy is no result.
 What is done is kept in the folder, and the same command goes on; ``timing`` wants an otherwise idle machine, and reads no images.
 """
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.export_nets import NAMES, PX
 from benchmarks.export_nets import nets as nets_of
 from benchmarks.export_table import THREADS, tables
+from benchmarks.export_weights import FashionMnist, named_net
 from edgenas.data.divide import Division
 from edgenas.data.images import Images, open_images
 from edgenas.deploy.calibrating import CalibrationImages
@@ -61,22 +62,21 @@ FILES = (PLAIN, *(f"{name}-{precision}" for name, precision in TRIED))
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A net by name: its module, the images that it reads, and whether its weights are trained."""
+    """A net by name: its module, and the images that it reads."""
 
     name: str
     module: Any
-    images: Images
+    images: Images | FashionMnist
     px: int
 
 
-def module_of(name: str, weights: Path | None) -> Any:
-    """A net of ten classes with drawn weights, or pvt_v2_b0 with trained ones."""
-    (drawn,) = nets_of([name])
-    if name == "pvt_v2_b0" and weights is not None:
-        from safetensors.torch import load_file
+def trained_net(name: str, weights: Path) -> Net:
+    """A net with weights of `benchmarks.export_weights`, which reads images as it was trained."""
+    from safetensors.torch import load_file
 
-        drawn.module.load_state_dict(load_file(weights))
-    return drawn.module
+    (drawn,) = nets_of([name])
+    drawn.module.load_state_dict(load_file(weights))
+    return Net(name, drawn.module.eval(), FashionMnist(), PX)
 
 
 def fit_head(net: Any, images: Images) -> None:
@@ -107,26 +107,30 @@ def fit_head(net: Any, images: Images) -> None:
 
 def nets(options: argparse.Namespace) -> Iterator[Net]:
     """The nets that were asked for, with the images that they read."""
+    import torch
+
+    trained = {named_net(path): path for path in options.weights}
     wide: Images | None = None
     for name in options.nets:
         if name == "demo":
             if options.demo is not None:
                 yield demo_net(options.demo)
             continue
+        if name in trained:
+            yield trained_net(name, trained[name])
+            continue
         if wide is None:
             division = Division(max_per_class=options.per_class)
             wide = open_images("fashion-mnist", image_px=PX, positive=POSITIVE, division=division)
         kept = options.folder / f"{name}.pt"
-        net = module_of(name, options.weights)
-        import torch
-
+        (drawn,) = nets_of([name])
         if kept.is_file():
-            net.load_state_dict(torch.load(kept, weights_only=True))
-        elif not (name == "pvt_v2_b0" and options.weights is not None):
+            drawn.module.load_state_dict(torch.load(kept, weights_only=True))
+        else:
             say(f"{name}: fitting its last layer")
-            fit_head(net, wide)
-            torch.save(net.state_dict(), kept)
-        yield Net(name, net.eval(), wide, PX)
+            fit_head(drawn.module, wide)
+            torch.save(drawn.module.state_dict(), kept)
+        yield Net(name, drawn.module.eval(), wide, PX)
 
 
 def demo_net(run: Path) -> Net:
@@ -141,7 +145,7 @@ def demo_net(run: Path) -> Net:
     return Net("demo", final.net, images, images.preprocess.image_px)
 
 
-def rows_of(images: Images, split: str, num: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def rows_of(images: Images | FashionMnist, split: str, num: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The same drawn images of a split at every call."""
     x_NCHW, labels_N = images.arrays(split)
     chosen = np.sort(np.random.default_rng(0).permutation(len(labels_N))[:num])
@@ -337,7 +341,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     made.add_argument("steps", nargs="+", choices=[*STEPS, "timing", "report"])
     made.add_argument("--folder", type=Path, default=Path("export-study"))
-    made.add_argument("--weights", type=Path, help="Trained pvt_v2_b0 of ten classes, safetensors.")
+    made.add_argument("--weights", type=Path, nargs="+", default=[], help="Of `benchmarks.export_weights`, a file for a net.")
     made.add_argument("--demo", type=Path, help="Run folder of `edgenas demo`.")
     made.add_argument("--threads", type=int, nargs="+", default=list(THREADS))
     made.add_argument("--visits", type=int, default=BENCH_TIMING.visits)

@@ -47,7 +47,7 @@ def row(name: str, entry: Mapping[str, Any]) -> str:
     for precision in ("fp32", "fp16", "bf16", "int8"):
         shown = shown.replace(f"-{precision}", f" {precision}")
     if "error" in entry:
-        return f"| {shown} | not written: {_one_line(entry['error'].partition('; allowed are')[0])} | – | – | – | – | – | – | – |"
+        return f"| {shown} | not written: {_reason(entry['error'])} | – | – | – | – | – | – | – |"
     file = entry["files"][0]
     times = [_time(entry, f"{threads}_threads") for threads in THREADS]
     columns = [RUNTIMES.get(file["runtime"], file["runtime"]), *times, *_parity(entry.get("parity", {}))]
@@ -89,6 +89,14 @@ def _share(file: Mapping[str, Any]) -> str:
     """Share of multiply-accumulates in the precision that was asked for."""
     share = file["notes"].get(f"{_SHARE}{file['precision']}")
     return "–" if share is None else f"{share:.1%}" if share < 0.9995 else "100 %"
+
+
+def _reason(error: str) -> str:
+    """What an error says, without its class, what was allowed and what to do."""
+    said = error.partition("Error: ")[2] or error
+    for rest in ("; allowed are", "; expected is", ". export with"):
+        said = said.partition(rest)[0]
+    return _one_line(said)
 
 
 def _one_line(text: str) -> str:

@@ -31,6 +31,8 @@ IMAGE_PX = 224
 NUM_CALIBRATE = 5000  # the last of the 60,000 training images
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's training pixels
 NUM_CLASSES = 10
+CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+POSITIVE = 6  # shirts, which are taken for other clothes most often
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -60,6 +62,40 @@ def preprocessed(images_NHW: NDArray[np.uint8], image_px: int = IMAGE_PX) -> Ten
     """Three equal, normalised channels, enlarged bilinearly: shape (N, 3, image_px, image_px)."""
     x_NCHW = (torch.from_numpy(np.array(images_NHW)).float()[:, None] / 255 - MEAN) / STD
     return functional.interpolate(x_NCHW, size=image_px, mode="bilinear", antialias=True).expand(-1, 3, -1, -1).contiguous()
+
+
+@dataclass(frozen=True, slots=True)
+class EnlargedImages:
+    """Images of a split as a net of this file reads them, enlarged when rows are asked for: shape (N, 3, image_px, image_px)."""
+
+    images_NHW: NDArray[np.uint8]
+    image_px: int = IMAGE_PX
+
+    def __len__(self) -> int:
+        return len(self.images_NHW)
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
+        return preprocessed(self.images_NHW[rows], self.image_px).numpy()
+
+
+class FashionMnist:
+    """Fashion-MNIST by splits, to studies that open images otherwise where weights are drawn."""
+
+    class_names = CLASS_NAMES
+    positive = POSITIVE
+
+    def arrays(self, split: str) -> tuple[EnlargedImages, NDArray[np.int64]]:
+        """Images and labels of ``train``, ``calibrate`` or ``test``, as `read_images` divides them."""
+        images_NHW, labels_N = read_images(split)
+        return EnlargedImages(images_NHW), labels_N
+
+
+def named_net(path: Path) -> str:
+    """Of which net a file of `save` holds the weights."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as opened:
+        return str(json.loads(opened.metadata()["net"]))
 
 
 def train(net: nn.Module, stage: Stage, *, seed: int, report_every: int = 100) -> Iterator[tuple[int, float]]:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
-from edgenas.graphs import leaving
-from edgenas.graphs.leaving import Effect, QuantisationPlan
+from edgenas.graphs.leaving import QuantisationPlan
 
-from ._int8 import BUDGET_S, calibration_of, effect_of, notes_of, require_plan
+from ._int8 import calibration_of, effect_of, notes_of, planned
 from ._native import quiet
 from ._pte import LOGGERS
 
@@ -132,11 +131,10 @@ class Quantiser:
         def module_of(names: Sequence[str]) -> GraphModule:
             return self._converted(self._observed(program, {layers[name] for name in names}), ranges)
 
-        def measure(names: Sequence[str]) -> Effect:
-            return effect_of(before_NK, _answers(_asked(module_of(names)), self.calibration, size), self.calibration)
+        def answers(names: Sequence[str], images: CalibrationImages) -> NDArray[np.float32]:
+            return _answers(_asked(module_of(names)), images, size)
 
-        found = leaving.plan(leaving.groups_of(list(layers)), measure, self.calibration.holds, budget_s=BUDGET_S)
-        require_plan(found, self.calibration)
+        found = planned(list(layers), answers, before_NK, self.calibration)
         return Int8Program(module_of(found.nodes), self.calibration, len(layers), found, before_NK)
 
     def _observed(self, program: ExportedProgram, nodes: Collection[str]) -> GraphModule:

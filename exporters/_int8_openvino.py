@@ -20,7 +20,7 @@ from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
 from edgenas.graphs.leaving import Effect
 
-from ._int8 import BUDGET_S, calibration_of, effect_of
+from ._int8 import BUDGET_S, RANKED, calibration_of, effect_of
 from .openvino import reason_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ INSTALL = "pip install 'edgenas[openvino]'"
 _SHOWN = 6  # layers left out that a note names
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 _TYPES = {"Conv": ("Convolution", "GroupConvolution"), "Gemm": ("MatMul",), "MatMul": ("MatMul",)}  # OpenVINO's by ONNX' name
-_RANKED = 24  # images that operators are ranked by: those that rounding moved most
 _TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's does
 
 
@@ -130,7 +129,7 @@ def _controlled(
         return _scores(before_NK[asked_N], _logits(compiled, [images[row] for row in asked_N]), asked_N, calibration)
 
     ranges = options.pop("advanced_parameters")  # the two functions name one argument differently
-    ranked = min(_RANKED, len(images) - 1)  # fewer than all, which tells ranking from judging
+    ranked = min(RANKED, len(images) - 1)  # fewer than all, which tells ranking from judging
     with _hushed():
         return nncf.quantize_with_accuracy_control(
             model,
@@ -154,7 +153,7 @@ def _scores(
     An image counts 1, less by how far its probability moved, by 1 for another decision and by 2 for a new miss. All images count 1
     together where their decisions hold, which ends the search: a share that may be lost would be missed by a rounding error.
     """
-    alone = [effect_of(before_NK[at : at + 1], after_NK[at : at + 1], calibration.only(row)) for at, row in enumerate(rows_N)]
+    alone = [effect_of(before_NK[at : at + 1], after_NK[at : at + 1], calibration.some([row])) for at, row in enumerate(rows_N)]
     values = [_value(effect, calibration.positive is not None) for effect in alone]
     if len(rows_N) == len(calibration) and calibration.holds(effect_of(before_NK, after_NK, calibration)):
         return 1.0, values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
@@ -57,10 +57,10 @@ class CalibrationImages:
             "max_new_misses": self.max_new_misses,
         }
 
-    def only(self, row: int) -> CalibrationImages:
-        """The same of one image."""
-        labels_N = None if self.labels_N is None else self.labels_N[row : row + 1]
-        return replace(self, images_NCHW=self.images_NCHW[row : row + 1], labels_N=labels_N)
+    def some(self, rows_N: Sequence[int] | NDArray[np.integer]) -> CalibrationImages:
+        """The same of some images."""
+        labels_N = None if self.labels_N is None else self.labels_N[rows_N]
+        return replace(self, images_NCHW=self.images_NCHW[rows_N], labels_N=labels_N)
 
     def require(self) -> None:
         """Raise `ExportError` where there are too few images, or where one holds what is not a number."""

@@ -1,7 +1,7 @@
 """Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
-left out worst first until what is left holds what was asked for, so that the fewest layers pay for it.
+left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_GROUPS = 24  # that are tried alone, each costs a pass over the images
 _MEMBER = re.compile(r"^members\.\d+\.")  # of a net of several that answer together
@@ -95,9 +95,10 @@ def plan(
     holds: Callable[[Effect], bool],
     *,
     budget_s: float,
+    rank: Callable[[Sequence[str]], Effect] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> QuantisationPlan:
-    """Quantise as many groups as ``holds`` allows.
+    """Quantise as many groups as ``holds`` allows, taking for granted that leaving out one group more does no harm.
 
     Args:
         groups: one or more.
@@ -105,6 +106,7 @@ def plan(
         holds: whether an effect is small enough.
         budget_s: seconds after which no more groups are tried alone: what was not tried is not left out. After twice as many the
             search ends with what it has, which holds not, though some nodes are still quantised.
+        rank: the same as ``measure`` of fewer images, by which groups are put in order; None takes ``measure``.
         clock: in seconds.
     """
     start = clock()
@@ -116,17 +118,64 @@ def plan(
     for group in groups:
         if clock() - start > budget_s:
             break
-        alone.append((group, measure(group.nodes)))
-    effect, left_out = first, []
-    for position, (group, own) in enumerate(sorted(alone, key=lambda each: each[1], reverse=True)):
-        left_out.append((group, own))
-        nodes = _without(groups, [each for each, _ in left_out])
-        if not nodes or (position and clock() - start > 2 * budget_s):
+        alone.append((group, (rank or measure)(group.nodes)))
+    alone.sort(key=lambda each: each[1], reverse=True)
+    most = min(len(alone), len(groups) - 1)
+
+    def without(num: int) -> tuple[str, ...]:
+        return _without(groups, [group for group, _ in alone[:num]])
+
+    found = _fewest(most, lambda num: measure(without(num)), holds, lambda: clock() - start > 2 * budget_s)
+    num, effect = found if found is not None else (0, first)
+    if not holds(effect):
+        num = len(alone) if num == most < len(alone) else num  # what is left does not hold either
+        return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=False)
+    holding = QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=True)
+    return _returned(groups, holding, measure, holds, lambda: clock() - start > 2 * budget_s)
+
+
+def _returned(
+    groups: Sequence[LayerGroup],
+    found: QuantisationPlan,
+    measure: Callable[[Sequence[str]], Effect],
+    holds: Callable[[Effect], bool],
+    is_over: Callable[[], bool],
+) -> QuantisationPlan:
+    """A plan that holds, with groups quantised again that it can do with, the least harmful first: order alone leaves out some."""
+    left_out, effect = list(found.left_out), found.effect
+    for each in reversed(found.left_out[:-1]):  # without the last, which was needed
+        if is_over():
             break
-        effect = measure(nodes)
+        fewer = [other for other in left_out if other is not each]
+        tried = measure(_without(groups, [group for group, _ in fewer]))
+        if holds(tried):
+            left_out, effect = fewer, tried
+    nodes = _without(groups, [group for group, _ in left_out])
+    return replace(found, nodes=nodes, left_out=tuple(left_out), effect=effect)
+
+
+def _fewest(
+    most: int, trial: Callable[[int], Effect], holds: Callable[[Effect], bool], is_over: Callable[[], bool]
+) -> tuple[int, Effect] | None:
+    """The least number up to ``most`` whose effect holds, with that effect: doubled until one does, then halved.
+
+    Where none holds it is ``most``, or the last before time was over; None if there is none to try.
+    """
+    failed, num = 0, min(1, most)
+    effect = None
+    while num > failed:
+        effect = trial(num)
         if holds(effect):
-            return QuantisationPlan(nodes, tuple(left_out), first, effect, holds=True)
-    return QuantisationPlan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
+            break
+        failed, num = num, num if is_over() else min(2 * num, most)
+    while effect is not None and holds(effect) and num - failed > 1 and not is_over():
+        middle = (failed + num) // 2
+        tried = trial(middle)
+        if holds(tried):
+            num, effect = middle, tried
+        else:
+            failed = middle
+    return None if effect is None else (num, effect)
 
 
 def _without(groups: Sequence[LayerGroup], left_out: Sequence[LayerGroup]) -> tuple[str, ...]:

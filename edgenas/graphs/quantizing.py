@@ -2,9 +2,9 @@
 
 What is quantised are the inputs of ``Conv``, ``Gemm`` and ``MatMul`` that have constant weights: nearly all multiplications of a
 net. LayerNorm, Softmax, additions and products of two activations stay as they are. A tensor that other operators read too is
-quantised for these alone, so that a residual sum does not lose what its branch can do without. Ranges, scales and rounding are
-those of `onnxruntime.quantization`; how an input is quantised is a `Scheme`, because runtimes differ in what they have fast
-kernels for.
+quantised for these alone, so that a residual sum does not lose what its branch can do without. What ReLUs alone read keeps no
+integers for negative values. Ranges, scales and rounding are those of `onnxruntime.quantization`; how an input is quantised is a
+`Scheme`, because runtimes differ in what they have fast kernels for.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def quantized(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, nodes: Seq
     apart, sources = _with_own_inputs(onnx.shape_inference.infer_shapes(model), frozenset(nodes))
     wanted = _wanted(apart, scheme, frozenset(nodes))
     data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, low, high in _ends(wanted, ranges, sources)
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, low, high in _ends(wanted, ranges, sources, _rectified(apart))
     }
     options = {
         "ActivationSymmetric": scheme.activations == "int8",
@@ -194,10 +195,21 @@ def _wanted(model: onnx.ModelProto, scheme: Scheme, nodes: frozenset[str]) -> fr
     return frozenset(read | given)
 
 
-def _ends(wanted: frozenset[str], ranges: Ranges, sources: Mapping[str, str]) -> Iterator[tuple[str, float, float]]:
+def _ends(
+    wanted: frozenset[str], ranges: Ranges, sources: Mapping[str, str], rectified: frozenset[str]
+) -> Iterator[tuple[str, float, float]]:
     for name in sorted(wanted):
         low, high = ranges[sources.get(name, name)]
-        yield name, low, high
+        yield name, 0.0 if name in rectified else low, max(high, 0.0) if name in rectified else high
+
+
+def _rectified(model: onnx.ModelProto) -> frozenset[str]:
+    """Tensors that ReLUs alone read: negative values may become zero before, so that no integers are spent on them."""
+    readers: dict[str, set[str]] = {value.name: {"output"} for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    return frozenset(name for name, kinds in readers.items() if kinds == {"Relu"})
 
 
 def _with_own_inputs(model: onnx.ModelProto, nodes: frozenset[str]) -> tuple[onnx.ModelProto, dict[str, str]]:

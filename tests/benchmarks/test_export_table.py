@@ -6,7 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks import export_study
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import export_nets, export_study, export_weights
 from benchmarks.export_table import tables
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter
@@ -37,8 +41,12 @@ def test_a_ratio_of_too_few_visits_has_no_interval() -> None:
 
 def test_a_file_that_was_not_written_stands_with_its_reason_on_one_line() -> None:
     heads, _, row = rows_of({"executorch-int8": {"error": "GateError: changes\n decisions | all of them; allowed are 2"}})[2:5]
-    assert row.startswith("| executorch int8 | not written: GateError: changes decisions / all of them | – |")
+    assert row.startswith("| executorch int8 | not written: changes decisions / all of them | – |")
     assert heads.count("|") == row.count("|")
+    little = "PrecisionError: 2 % of it in int8; expected is 50 %. in another precision: all. export with --precision fp32"
+    assert "| not written: 2 % of it in int8 | – |" in rows_of({"onnx-int8": {"error": little}})[4]
+    refused = "ExportError: OpenVINO cannot run it. export with precision fp32 or bf16"
+    assert "| not written: OpenVINO cannot run it | – |" in rows_of({"openvino-int8": {"error": refused}})[4]
 
 
 def test_an_engine_is_judged_by_its_emulation_and_names_the_gpu_whose_file_is_of_another_size() -> None:
@@ -68,3 +76,23 @@ def test_files_are_timed_without_images_and_not_timed_again(tmp_path: Path) -> N
     assert timed["ms"] > 0
     export_study.time_files("tiny", kept, options)
     assert kept.of("tiny", export_study.BASE)["1_threads"] == timed
+
+
+def test_trained_weights_are_taken_by_the_name_in_their_file_and_read_images_as_they_were_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images_NHW, labels_N = np.arange(2 * 28 * 28).reshape(2, 28, 28).astype(np.uint8), np.array([3, 6])
+    monkeypatch.setattr(export_weights, "read_images", lambda split: (images_NHW, labels_N))
+    monkeypatch.setattr(export_study, "nets_of", lambda names: [export_nets.Net(names[0], tiny_net(), (3, 16, 16))])
+    changed = tiny_net()
+    with torch.no_grad():
+        for each in changed.parameters():
+            each.add_(1)
+    export_weights.save(changed, tmp_path / "trained.safetensors", {"net": "pvt-elastic"})
+    options = argparse.Namespace(weights=[tmp_path / "trained.safetensors"], nets=["pvt-elastic"], folder=tmp_path)
+    (net,) = export_study.nets(options)
+    assert all(torch.equal(one, other) for one, other in zip(net.module.parameters(), changed.parameters(), strict=True))
+    x_NCHW, found_N = export_study.rows_of(net.images, "test", 600)
+    np.testing.assert_array_equal(x_NCHW, export_weights.preprocessed(images_NHW).numpy())
+    assert found_N.tolist() == [3, 6]
+    assert net.images.class_names[net.images.positive or 0] == "shirt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from edgenas.exporters import _int8_openvino
-from edgenas.exporters._int8 import effect_of, require_plan
+from edgenas.exporters._int8 import RANKED, effect_of, planned, require_plan
 from edgenas.exporters._int8_openvino import _scores, openvino_int8, quantized_products
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
@@ -86,10 +87,41 @@ def test_a_search_that_time_ended_is_not_said_to_have_tried_everything() -> None
     changed = Effect(0, 4, 0.1, 48)
     ended = QuantisationPlan(("b/Gemm",), ((LayerGroup("a", ("a/Gemm",)), changed),), changed, changed, holds=False)
     with pytest.raises(
-        GateError, match=r"4 of 48 decisions changed.* 1 groups of layers were left out when 480 s were over"
+        GateError, match=r"at least 0 new misses, 4 of 48 decisions changed.* 1 groups of layers were left out when 480 s were over"
     ) as caught:
         require_plan(ended, CALIBRATION)
     assert "however many" not in str(caught.value)
+
+
+def test_layers_are_put_in_order_by_the_images_that_rounding_moves_most_and_taken_by_all_of_them() -> None:
+    calibration = CalibrationImages(np.arange(100, dtype=np.float32).reshape(100, 1, 1, 1) / 100, max_changed=0.1)
+    before_NK = np.stack([calibration.images_NCHW[:, 0, 0, 0] - 0.5, np.zeros(100)], axis=1)
+    asked: list[tuple[str, int]] = []
+
+    def answers(names: Sequence[str], some: CalibrationImages) -> NDArray[np.floating]:
+        asked.append(("".join(names), len(some)))
+        moved = 0.305 * ("b" in names) + 0.055 * ("a" in names)  # b turns 30 of 100 decisions, a five
+        return np.stack([some.images_NCHW[:, 0, 0, 0] - 0.5 + moved, np.zeros(len(some))], axis=1)
+
+    plan = planned(["a", "b", "c"], answers, before_NK, calibration)
+    assert plan.nodes == ("a", "c")
+    assert plan.effect == effect_of(before_NK, answers(["a"], calibration), calibration)
+    assert plan.effect.changed == 5
+    assert asked[:-1] == [("abc", 100), ("a", RANKED), ("b", RANKED), ("c", RANKED), ("ac", RANKED), ("ac", 100)]
+
+
+def test_what_a_few_images_refuse_the_others_are_not_asked_about() -> None:
+    calibration = CalibrationImages(np.zeros((100, 1, 1, 1), dtype=np.float32))
+    before_NK = np.tile([1.0, 0.0], (100, 1))
+    asked: list[int] = []
+
+    def answers(names: Sequence[str], some: CalibrationImages) -> NDArray[np.floating]:
+        asked.append(len(some))
+        return np.tile([0.0, 1.0], (len(some), 1))
+
+    with pytest.raises(GateError, match=f"at least {RANKED} new misses, {RANKED} of 100 decisions changed"):
+        planned(["a", "b"], answers, before_NK, calibration)
+    assert asked == [100, RANKED, RANKED, RANKED]
 
 
 def test_a_net_without_products_has_nothing_to_quantise(tmp_path: Path) -> None:

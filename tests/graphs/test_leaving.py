@@ -47,6 +47,45 @@ def test_what_nothing_helps_is_said() -> None:
     assert found.nodes == ()
 
 
+@pytest.mark.parametrize("needed", range(1, 21))
+def test_the_fewest_groups_are_left_out_in_few_trials(needed: int) -> None:
+    groups = [LayerGroup(f"g{each}", (f"g{each}/MatMul",)) for each in range(24)]
+    trials: list[int] = []
+
+    def first_are_harmful(nodes: Sequence[str]) -> Effect:
+        if len(nodes) > 1:
+            trials.append(len(nodes))
+        return Effect(0, sum(int(node[1:].partition("/")[0]) < needed for node in nodes), 0.0, 100)
+
+    found = plan(groups, first_are_harmful, lambda effect: effect.changed == 0, budget_s=60)
+    assert len(found.left_out) == needed
+    assert {group.name for group, _ in found.left_out} == {f"g{each}" for each in range(needed)}
+    assert len(found.nodes) == 24 - needed
+    assert found.holds
+    assert found.effect.changed == 0
+    assert len(trials) - 1 <= min(needed + 1, 10) + needed - 1  # each but the last is tried again
+
+
+def test_groups_that_a_wrong_order_left_out_in_vain_return() -> None:
+    ranked: list[tuple[str, ...]] = []
+
+    def rank(nodes: Sequence[str]) -> Effect:
+        ranked.append(tuple(nodes))
+        return Effect(0, len(nodes[0]) + ord(nodes[0][0]), 0.0, 24)  # d before c before b
+
+    found = plan(GROUPS, measure, lambda effect: effect.new_misses == 0, budget_s=60, rank=rank)
+    assert ranked == [group.nodes for group in GROUPS]
+    assert names_of(found.left_out) == ["b"]
+    assert found.nodes == ("a/MatMul", "c/MatMul", "d/MatMul")
+    assert found.effect == measure(found.nodes)
+    assert found.holds
+
+
+def test_one_group_that_does_not_hold_is_all_that_was_left_out() -> None:
+    found = plan(GROUPS[1:2], measure, lambda effect: False, budget_s=60)
+    assert (found.holds, found.nodes, names_of(found.left_out)) == (False, (), ["b"])
+
+
 def test_time_is_bounded() -> None:
     clock = (10.0 * each for each in count())
     asked: list[tuple[str, ...]] = []

@@ -76,6 +76,29 @@ def test_an_int8_graph_answers_nearly_the_same(graph: onnx.ModelProto, scheme: S
     assert 0 < difference < 0.05
 
 
+@pytest.mark.parametrize(("others", "lowest"), [((), 0.0), (("Neg",), -6.0)], ids=["relu alone", "another too"])
+def test_no_integers_are_spent_on_what_relus_drop_where_nothing_else_reads_it(others: tuple[str, ...], lowest: float) -> None:
+    readers = [helper.make_node(kind, ["products"], [kind.lower()], name=kind) for kind in ("Relu", *others)]
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Conv", ["image", "weights"], ["products"], name="conv"), *readers],
+            "net",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 4, 4))],
+            [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, (1, 2, 4, 4)) for node in readers],
+            [numpy_helper.from_array(np.array([[1, 0, -2], [0, 3, -1]], dtype=np.float32).reshape(2, 3, 1, 1), "weights")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=10,
+    )
+    ranges = {"image": (-2.0, 2.0), "products": (-6.0, 4.0)}
+    found = quantizing.quantized(model, ranges, ASYMMETRIC, ["conv"])
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in found.graph.initializer}
+    (given,) = [node for node in found.graph.node if node.op_type == "QuantizeLinear" and "products" in node.input[0]]
+    scale, zero = (float(constants[name]) for name in given.input[1:3])
+    assert -zero * scale == pytest.approx(lowest, abs=scale / 2)
+    assert (255 - zero) * scale == pytest.approx(4.0, abs=scale / 2)
+
+
 def test_only_the_nodes_that_were_named_are_quantised(graph: onnx.ModelProto) -> None:
     names = quantizing.quantizable(graph)
     model = quantizing.quantized(graph, quantizing.fixed_ranges(graph), ASYMMETRIC, names[:1])
