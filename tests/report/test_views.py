@@ -823,6 +823,14 @@ def test_the_rules_stand_in_tables_of_their_own_with_how_the_threshold_was_chose
     assert re.search(r"1 covid-19 +58 +2 +1", text)
 
 
+def test_a_limit_on_slow_calls_that_a_finalist_breaks_is_said_with_what_was_found() -> None:
+    found = search()
+    first, *others = found.result.finalists
+    slow = replace(first, rejected_by=(), reasons=None).rejected("latency_ms", "measured 33 ms (p95); asked 12")
+    text = drawn("search", replace(found, result=replace(found.result, finalists=(slow, *others), winner=others[0])), 120)
+    assert "1 cannot win: latency_ms (measured 33 ms (p95); asked 12)" in text  # its median is in the table
+
+
 def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:
     text = drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | {"threshold": None, "threshold_choice": None})), 100)
     assert "Test split, 95 % intervals: by the argmax" in text
