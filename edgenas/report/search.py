@@ -50,7 +50,7 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
 
 
 def _broken(candidate: CandidateRow, name: str) -> str:
-    """A limit that a finalist breaks, with what was found and asked: the table shows medians, where a limit may be on slow calls."""
+    """A limit that a finalist breaks, with what was found and asked: the table shows medians, a limit may be on slow calls."""
     reason = (candidate.reasons or {}).get(name)
     return name if reason is None else f"{name} ({reason})"
 
