@@ -25,6 +25,14 @@ def searched(run: RunFolder) -> SearchResult | None:
     return SearchResult.read(path) if path.is_file() else None
 
 
+def require_space(run: RunFolder, space: str) -> None:
+    """Raise a `CheckpointError` where the run's search was one of another space than the one that is called so."""
+    result = searched(run)
+    if result is not None and result.space.name != space:
+        text = f"{run.search / RESULT} is of a search of {result.space.name}, and the settings now name {space}"
+        raise CheckpointError(text, hint="run `edgenas search` again, or set [space] back")
+
+
 def winner_of(run: RunFolder, splits: Splits | None = None) -> CandidateRow:
     """The winner of `edgenas search`, chosen with ``splits``, which are read where None.
 
