@@ -11,6 +11,7 @@ from edgenas.latency import LatencyTable
 from edgenas.latency.table import find_tables
 from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project, image_px_of
+from edgenas.project.settings import ProjectSettings
 from edgenas.spaces import Task
 from edgenas.training.headers import facts_in
 
@@ -28,9 +29,9 @@ class _Divided:
 
 def weights_of_another(project: Project, splits: Splits, path: Path) -> str | None:
     """How trained weights differ from what the settings ask for, in words; None where they do not, or tell nothing of it."""
-    told, expected = facts_in(path), facts_of(project.space, _Divided(_task(project, splits), splits), "")
+    told, expected = facts_in(path), facts_of(project.space, _Divided(_task(project.settings, splits), splits), "")
     names = [name for name, value in expected.items() if name != "net" and name in told and told[name] != value]
-    if "image_px" in names and not _is_side_known(project):
+    if "image_px" in names and not _is_side_known(project.settings):
         names.remove("image_px")
     problems = [f"{name} is {told[name]!r} there, {expected[name]!r} here" for name in names if name not in IMAGES]
     problems += [OTHER_IMAGES] if any(name in IMAGES for name in names) else []
@@ -40,9 +41,9 @@ def weights_of_another(project: Project, splits: Splits, path: Path) -> str | No
 def tables_of_another(project: Project, splits: Splits) -> str | None:
     """Why no latency table of the run is of its space and task; None where one is, or there is none."""
     why = None
-    for path in find_tables(project.run.latency) if _is_side_known(project) else ():
+    for path in find_tables(project.run.latency) if _is_side_known(project.settings) else ():
         try:
-            LatencyTable.load(path).require_matches(space=project.space, task=_task(project, splits), name=str(path))
+            LatencyTable.load(path).require_matches(space=project.space, task=_task(project.settings, splits), name=str(path))
         except EdgeNASError as error:
             why = str(error) if why is None else why
         else:
@@ -50,10 +51,10 @@ def tables_of_another(project: Project, splits: Splits) -> str | None:
     return why
 
 
-def _task(project: Project, splits: Splits) -> Task:
-    return Task(len(splits.class_names), 3, image_px_of(project.settings, None))
+def _task(settings: ProjectSettings, splits: Splits) -> Task:
+    return Task(len(splits.class_names), 3, image_px_of(settings, None))
 
 
-def _is_side_known(project: Project) -> bool:
+def _is_side_known(settings: ProjectSettings) -> bool:
     """Whether the settings and the space tell the side of images; of one space the images do."""
-    return project.settings.data.image_px is not None or project.settings.space.name != "pvt-nano"
+    return settings.data.image_px is not None or settings.space.name != "pvt-nano"
