@@ -9,6 +9,7 @@ from edgenas.cli.speaking import note
 if TYPE_CHECKING:
     from edgenas.runs import Outcome, RunFolder
 
+OUTDATED = ("outdated", "unusable")  # states of stages
 LOOKED_AT = ("info", "run")  # commands after which the folder alone says what is missing
 
 
@@ -21,6 +22,19 @@ def say_rest(command: str, outcome: Outcome[Any], run: RunFolder | None, doubt: 
     if run is None or outcome.failure is not None or "kit" in outcome.outputs or command not in (*ORDER, *LOOKED_AT):
         return
     artefact = outcome.outputs.get("artifact") if command == "export" else None
-    following = next_command(run, None if command in LOOKED_AT else command, artefact)
+    following = _first_outdated(outcome) if command == "info" else None
+    if following is None:
+        following = next_command(run, None if command in LOOKED_AT else command, artefact)
     if following is not None:
         note(f"next: {following}")
+
+
+def _first_outdated(outcome: Outcome[Any]) -> str | None:
+    """The command of the first stage that `info` found outdated; None where there is none, or one before it is missing."""
+    for stage in outcome.result.stages:
+        if stage.state in OUTDATED and stage.name != "report":
+            command: str = stage.command
+            return command
+        if stage.state == "missing" and stage.name != "teacher":
+            break
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.records import AT_LEAST, CandidateRow, CheckpointFacts, RetrainResult, SearchResult, limit_text
+from edgenas.records import AT_LEAST, Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult, limit_text
 from edgenas.runs import RunFolder, stages
 from edgenas.search import FLOOR
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
@@ -23,6 +23,14 @@ def searched(run: RunFolder) -> SearchResult | None:
     """The result of the run's search, whatever it was made with; None without one."""
     path = run.search / RESULT
     return SearchResult.read(path) if path.is_file() else None
+
+
+def require_space(run: RunFolder, space: str) -> None:
+    """Raise a `CheckpointError` where the run's search was one of another space than the one that is called so."""
+    result = searched(run)
+    if result is not None and result.space.name != space:
+        text = f"{run.search / RESULT} is of a search of {result.space.name}, and the settings now name {space}"
+        raise CheckpointError(text, hint="run `edgenas search` again, or set [space] back")
 
 
 def winner_of(run: RunFolder, splits: Splits | None = None) -> CandidateRow:
@@ -56,6 +64,11 @@ def finals_of(run: RunFolder, num: int) -> list[CandidateRow]:
     """
     winner, result = winner_of(run), searched(run)
     assert result is not None
+    return _finals(result, winner)[:num]
+
+
+def _finals(result: SearchResult, winner: CandidateRow) -> list[CandidateRow]:
+    """The winner, then every net that a search has proven as long and within its limits, the best first."""
     if winner.proof is None:
         return [winner]
     proof, rivals = winner.proof, []
@@ -65,7 +78,7 @@ def finals_of(run: RunFolder, num: int) -> list[CandidateRow]:
         if len(row.proof.low_floors or ()) <= len(proof.low_floors or ()):
             rivals.append((-row.proof.score, row))
     rivals.sort(key=lambda each: each[0])
-    return [winner, *(row for _, row in rivals[: num - 1])]
+    return [winner, *(row for _, row in rivals)]
 
 
 def read_retrain(run: RunFolder) -> RetrainResult | None:
@@ -82,6 +95,8 @@ def outdated_net(run: RunFolder, facts: CheckpointFacts, winner: CandidateRow | 
         finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
         if facts.arch not in finals or finals[0] != winner.arch:
             return "holds an earlier winner"
+        if facts.ensemble is None and not _is_final(run, winner, facts.arch):
+            return "holds a net that overtook the winner, and that today's search has not proven within its limits"
     if winner is not None and facts.from_search and facts.ensemble is not None:
         other = _tighter_limits(run, facts)
         if other:
@@ -90,6 +105,12 @@ def outdated_net(run: RunFolder, facts: CheckpointFacts, winner: CandidateRow | 
     if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
         return "was fine-tuned from an earlier supernet"
     return None
+
+
+def _is_final(run: RunFolder, winner: CandidateRow, arch: Arch | None) -> bool:
+    """Whether today's search has proven a net as long as its winner, and within its limits."""
+    result = searched(run)
+    return result is not None and arch in [row.arch for row in _finals(result, winner)]
 
 
 def _tighter_limits(run: RunFolder, facts: CheckpointFacts) -> list[str]:

@@ -14,9 +14,10 @@ from edgenas.data.splits import Splits, load_splits
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.percents import percent
+from edgenas.project.belonging import tables_of_another, weights_of_another
 from edgenas.project.opening import Project, images_of, open_project, require_divided, use_threads
 from edgenas.project.paging.seal import older_than, read_seal
-from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
+from edgenas.project.results import RESULT, outdated_net, read_retrain, require_space, winner_of
 from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
@@ -37,7 +38,7 @@ from edgenas.training.folder import STATE, WEIGHTS
 from edgenas.training.headers import facts_in
 
 LOADER_SECONDS = 2.0
-THERE, MISSING = "there", "missing"  # states of a stage
+THERE, MISSING, OUTDATED = "there", "missing", "outdated"  # states of a stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def run(config: InfoConfig) -> Iterator[Record]:
     with suppress(EdgeNASError):
         splits = load_splits(folder.splits) if folder.splits.exists() else None
     stages = _stages(folder, project.settings)
-    search, winner = yield from _checked_search(folder, stages, splits)
+    if splits is not None:
+        stages = yield from _checked_inputs(project, stages, splits)
+    search, winner = yield from _checked_search(project, stages, splits)
     retrain = yield from _checked_retrain(folder, stages.retrain, winner)
     stages = replace(stages, search=search, retrain=retrain)
     yield from _unfinished(folder)
@@ -122,6 +125,24 @@ def _stages(folder: RunFolder, settings: ProjectSettings) -> _Stages:
     )
 
 
+def _checked_inputs(project: Project, stages: _Stages, splits: Splits) -> Generator[Note, None, _Stages]:
+    """The stages that rest on the space and the images alone, outdated where these are others now."""
+    folder = project.run
+    again = typed(folder, "train").replace("edgenas train", "edgenas train --force", 1)
+    found = {
+        "table": (tables_of_another(project, splits), typed(folder, "profile")),
+        "teacher": (weights_of_another(project, splits, folder.teacher / WEIGHTS), again),
+        "supernet": (weights_of_another(project, splits, folder.supernet / WEIGHTS), again),
+        "retrain": (weights_of_another(project, splits, folder.retrain / WEIGHTS), typed(folder, "retrain")),
+    }
+    for name, (why, command) in found.items():
+        stage: StageFacts = getattr(stages, name)
+        if why is not None and stage.state == THERE:
+            yield Note(f"{stage.name}: {why}", is_warning=True)
+            stages = replace(stages, **{name: replace(stage, state=OUTDATED, command=command)})
+    return stages
+
+
 def _checked_data(
     project: Project, stage: StageFacts, splits: Splits | None, *, measure_loader: bool
 ) -> Generator[Note, None, tuple[StageFacts, Images | None]]:
@@ -159,11 +180,11 @@ def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
         older = () if seal is None else older_than(folder, seal)
     except EdgeNASError as error:
         yield Note(f"report: {error}", is_warning=True)
-        return replace(stage, state="outdated", command=typed(folder, "report"))
+        return replace(stage, state=OUTDATED, command=typed(folder, "report"))
     if not older:
         return stage
     yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
-    return replace(stage, state="outdated", command=typed(folder, "report"))
+    return replace(stage, state=OUTDATED, command=typed(folder, "report"))
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:
@@ -218,17 +239,18 @@ def _stage(name: str, path: Path | None, command: str) -> StageFacts:
 
 
 def _checked_search(
-    folder: RunFolder, stages: _Stages, splits: Splits | None
+    project: Project, stages: _Stages, splits: Splits | None
 ) -> Generator[Note, None, tuple[StageFacts, CandidateRow | None]]:
     """The stage of the search, outdated where later commands would refuse its result, and the winner."""
-    stage = stages.search
+    stage, folder = stages.search, project.run
     if stage.state != THERE or stages.data.state != THERE:
         return stage, None
     try:
+        require_space(folder, project.space.name)
         return stage, winner_of(folder, splits)
     except EdgeNASError as error:
         yield Note(f"search: {error}", is_warning=True)
-        return replace(stage, state="outdated", command=typed(folder, "search")), None
+        return replace(stage, state=OUTDATED, command=typed(folder, "search")), None
 
 
 def _checked_retrain(folder: RunFolder, stage: StageFacts, winner: CandidateRow | None) -> Generator[Note, None, StageFacts]:
@@ -243,7 +265,7 @@ def _checked_retrain(folder: RunFolder, stage: StageFacts, winner: CandidateRow 
     if why is None:
         return stage
     yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
-    return replace(stage, state="outdated", command=typed(folder, "retrain"))
+    return replace(stage, state=OUTDATED, command=typed(folder, "retrain"))
 
 
 def _unfinished(folder: RunFolder) -> Iterator[Note]:

@@ -23,7 +23,7 @@ from edgenas.project.measuring import measure_archs
 from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
-from edgenas.project.results import RESULT, finals_of, searched
+from edgenas.project.results import RESULT, finals_of, require_space, searched
 from edgenas.project.retraining.baselines import BaselineLimits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.ensembles import Joined, join_members
 from edgenas.project.retraining.equal_cnn import find_cnn
@@ -111,6 +111,7 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
     if config.arch is not None:
         archs = [read_one(project.space, config.arch)]
     else:
+        require_space(project.run, project.space.name)
         archs = [row.arch for row in finals_of(project.run, project.settings.retrain.finals)]
     with locked(project.run):
         yield from decode(images, "train")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from edgenas.records.candidates import PromisedQuantile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.metrics import Metrics, TrainedWay
 from edgenas.records.proportion import Proportion
@@ -52,6 +53,7 @@ class ComparedNet(JsonRecord):
         image_px: side of the images that it reads.
         stem_stride: that a net of timm was given; None where it has its own.
         latency_ms_measured: median, in turn with the others; None where nothing was measured.
+        latency_ms_quantile: that the limit is on, where it is not on the median.
         fits: whether it keeps to the limit; None where nothing was measured, or nothing limits.
         weights: where its training started; ``finished`` where it was not trained here.
         pretrained: file that it started from.
@@ -82,6 +84,7 @@ class ComparedNet(JsonRecord):
     image_px: int
     stem_stride: Annotated[int | None, OMITTED] = None
     latency_ms_measured: float | None
+    latency_ms_quantile: Annotated[PromisedQuantile | None, OMITTED] = None
     fits: bool | None
     weights: str
     pretrained: Annotated[str | None, OMITTED] = None

@@ -57,17 +57,25 @@ def _mark(result: CompareResult, net: ComparedNet) -> str:
     return f"{'→' if net.name == result.winner else ' '} {net.name}"
 
 
+def _limit(result: CompareResult) -> str:
+    """The limit in words, with the quantile of calls that it is on where that is not the median."""
+    return f"limit {result.limit_ms:.3g} ms" + ("" if result.quantile is None else f" ({result.quantile})")
+
+
 def _costs(result: CompareResult) -> Table:
     """One row a net: its input, what it costs, what its training had."""
-    limit = "" if result.limit_ms is None else f", limit {result.limit_ms:.3g} ms"
-    rows = _table("net", ">px", ">params", ">MACs", ">ms", "start", ">epochs", ">min", title=f"Nets{limit}")
+    limit = "" if result.limit_ms is None else f", {_limit(result)}"
+    slow = () if result.quantile is None else (f">{result.quantile}",)
+    rows = _table("net", ">px", ">params", ">MACs", ">ms", *slow, "start", ">epochs", ">min", title=f"Nets{limit}")
     for net in result.nets:
         px = str(net.image_px) if net.stem_stride is None else f"{net.image_px}/{net.stem_stride}"
-        latency = milliseconds(net.latency_ms_measured).removesuffix(" ms") + ("" if net.fits is not False else " !")
+        limited = () if result.quantile is None else (net.latency_ms_quantile.ms if net.latency_ms_quantile is not None else None,)
+        latencies = [milliseconds(each).removesuffix(" ms") for each in (net.latency_ms_measured, *limited)]
+        latencies[-1] += "" if net.fits is not False else " !"
         minutes = "–" if net.seconds is None else f"{net.seconds / 60:.1f}"
         epochs = "–" if net.epochs is None else f"{net.epochs:,}"
         macs = "–" if net.macs is None else count(net.macs)
-        rows.add_row(_mark(result, net), px, count(net.params), macs, latency, net.weights, epochs, minutes)
+        rows.add_row(_mark(result, net), px, count(net.params), macs, *latencies, net.weights, epochs, minutes)
     return rows
 
 
@@ -155,7 +163,7 @@ def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> P
         kinds.add(kind)
     uprights = [] if result.limit_ms is None else [result.limit_ms]
     for limit_ms in uprights:
-        axes.axvline(limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {limit_ms:.3g} ms")
+        axes.axvline(limit_ms, color="black", linestyle="--", linewidth=1, label=_limit(result))
     axes.set_xlabel("measured latency (ms)")
     axes.grid(alpha=0.25)
     return Panel(axes, [point for _, point in timed], CAP, uprights)

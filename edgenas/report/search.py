@@ -31,7 +31,8 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
             is_taken = result.winner is not None and candidate.arch == result.winner.arch
             verb = "misses" if is_taken else "cannot win:"
             taken = ", as every finalist does, and comes nearest; --strict-sensitivity would fail" if is_taken else ""
-            yield Text(f"{position} {verb} {', '.join(candidate.rejected_by)}{taken}", style="yellow")
+            broken = ", ".join(_broken(candidate, name) for name in candidate.rejected_by)
+            yield Text(f"{position} {verb} {broken}{taken}", style="yellow")
         low = candidate.proof.low_floors if candidate.proof is not None else None
         if low:
             text = f"{position} misses {', '.join(low)} on confirm as trained alone"
@@ -46,6 +47,12 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     yield from _evaluated(result.evaluations)
     if result.binding:
         yield Text(f"binding: {', '.join(result.binding)}")
+
+
+def _broken(candidate: CandidateRow, name: str) -> str:
+    """A limit that a finalist breaks, with what was found and asked: the table shows medians, a limit may be on slow calls."""
+    reason = (candidate.reasons or {}).get(name)
+    return name if reason is None else f"{name} ({reason})"
 
 
 def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:

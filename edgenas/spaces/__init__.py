@@ -1,7 +1,7 @@
 """Search spaces by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgenas.errors import UsageError
@@ -67,11 +67,23 @@ def pinned(space: SearchSpace, pins: Sequence[str]) -> SearchSpace:
             known = ", ".join(map(str, choice.options))
             raise UsageError(f"{choice.name} cannot be {wanted[choice.name]!r} in {space.name}", hint=f"it is one of {known}")
         choices.append(replace(choice, options=options))
+    _require_whole(space, choices, wanted)
     name = f"{space.name}[{','.join(f'{key}={wanted[key]}' for key in sorted(wanted))}]"
-    try:
-        return replace(space, name=name, choices=tuple(choices))
-    except ValueError as error:
-        raise UsageError(f"{space.name} cannot be cut down to {', '.join(pins)}: {error}") from error
+    return replace(space, name=name, choices=tuple(choices))
+
+
+def _require_whole(space: SearchSpace, choices: Sequence[Choice], wanted: Mapping[str, str]) -> None:
+    """Raise a `UsageError` where a choice would lose a value that others exist for."""
+    left = {choice.name: choice.options for choice in choices}
+    for choice in space.choices:
+        when = choice.active_when
+        if when is None or set(when.values) <= set(left[when.choice]):
+            continue
+        where = f"{choice.name} is there where it is {' or '.join(map(str, when.values))}"
+        raise UsageError(
+            f"{when.choice} of {space.name} cannot be cut down to {wanted[when.choice]}: {where}",
+            hint=f"leave {when.choice} whole; `edgenas search --limit 'depth<=N'` limits how many blocks nets have",
+        )
 
 
 __all__ = ["SPACES", "Choice", "Condition", "Genes", "SearchSpace", "Task", "get_space", "pinned", "unique_rows"]

@@ -29,6 +29,7 @@ from edgenas.training.compiling import compile_where_faster
 from edgenas.training.distillation import LOSS, TrainingLoss
 from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
+from edgenas.training.headers import facts_in
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, amp_dtype_of, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
 from edgenas.training.ranks import Ranks, current
@@ -293,6 +294,21 @@ def changes_since(job: TrainingJob) -> list[str] | None:
         return None
     kept, wanted = (LoopSettings.completed(facts) for facts in (load_weights(job.folder / WEIGHTS)[1], job.identity))
     return differences(kept, wanted)
+
+
+def holds_other_work(job: TrainingJob) -> bool:
+    """Whether weights or an unfinished training in the job's folder are of other settings than the job's.
+
+    Raises:
+        CheckpointError: if weights there cannot be read.
+    """
+    if changes_since(job):
+        return True
+    path = job.folder / STATE
+    if not path.is_file():
+        return False
+    kept, wanted = (LoopSettings.completed(facts) for facts in (facts_in(path), job.identity))
+    return bool(differences(kept, wanted))
 
 
 def keep(label: str, folder: Path, changes: Sequence[str]) -> Iterator[Note]:

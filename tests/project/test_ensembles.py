@@ -30,7 +30,7 @@ from edgenas.project.retraining import room as room_of
 from edgenas.project.retraining.baselines import BaselineLimits
 from edgenas.project.retraining.ensembles import join_members
 from edgenas.project.retraining.room import Room, limits_together, members_within
-from edgenas.project.retraining.ways import Bench, Net, Try, fit_all
+from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, is_trained, job_of
 from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch, CheckpointFacts, EnsembleReport, EnsembleRoom, PromisedBound, RetrainResult
 from edgenas.runs import Record
@@ -41,7 +41,8 @@ from edgenas.supernets import build_net
 from edgenas.supernets.ensemble import Ensemble, build_ensemble
 from edgenas.training.checkpoints import load_weights, save_tensors, save_weights
 from edgenas.training.earlier import read_earlier
-from edgenas.training.folder import WEIGHTS
+from edgenas.training.fitting import fit
+from edgenas.training.folder import STATE, WEIGHTS, weights_sha256
 from edgenas.training.foreign import fetch
 from edgenas.training.initial import Chooser, start_net
 from edgenas.training.ways import Way
@@ -115,6 +116,33 @@ def test_members_have_weights_of_their_own_and_the_first_is_the_winner(folder: P
     name = next(name for name in states[0] if name.endswith("weight"))
     assert not torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[1][name], states[2][name])
+
+
+def test_what_retrain_keeps_is_not_trained_anew_in_its_place_for_a_comparison(folder: Path) -> None:
+    bench, kept = trained(folder)
+    aside = replace(bench, aside=bench.project.run.compare / "tries")
+    assert drain(fit_all(aside, kept.net, [WAY]))[0].folder == kept.folder  # trained just so already
+    before = weights_sha256(kept.folder)
+    longer = replace(WAY, epochs=2)
+    (other,) = drain(fit_all(aside, kept.net, [longer]))
+    assert other.folder == aside.aside / "searched" / WAY.name
+    assert weights_sha256(kept.folder) == before
+    assert is_trained(aside, kept.net, longer)
+    assert is_trained(bench, kept.net, WAY)
+
+
+def test_an_unfinished_training_of_retrain_is_not_given_up_for_a_comparison(folder: Path) -> None:
+    bench, kept = trained(folder)
+    way = Way("scratch", "labels", 40, 4e-3)
+    net = replace(kept.net, folder=kept.net.folder.with_name("unfinished"))
+    training = fit(replace(job_of(bench, net, way), checkpoint_every_s=0.0))
+    for _ in range(8):
+        next(training)
+    training.close()
+    aside = replace(bench, aside=bench.project.run.compare / "tries")
+    assert (net.folder / way.name / STATE).is_file()
+    assert job_of(aside, net, way).folder == net.folder / way.name
+    assert job_of(aside, net, WAY).folder == aside.aside / "unfinished" / WAY.name
 
 
 def gains(value: float) -> Callable[..., Generator[Record, None, Proportion]]:

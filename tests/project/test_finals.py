@@ -16,10 +16,10 @@ from edgenas.data.splits import load_splits
 from edgenas.project.deployed import load_final
 from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
-from edgenas.project.results import finals_of, searched
+from edgenas.project.results import finals_of, outdated_net, searched, winner_of
 from edgenas.project.retraining.verdict import proof_words
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, final_words
-from edgenas.records import Arch, CandidateRow, FinalTraining, ProofRow, RetrainResult, TrainedWay
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, FinalTraining, ProofRow, RetrainResult, TrainedWay
 from edgenas.report.nets import retrain_view
 from edgenas.runs import Outcome
 from edgenas.spaces.pvt import PVT_NANO
@@ -27,6 +27,7 @@ from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.headers import facts_in
 from edgenas.training.ways import Way, Weights
 from tests.project.test_verdict import NETS, candidate, opened, report, write_search
 from tests.recipes.budgets import edgenas_in, make_project
@@ -149,6 +150,28 @@ def test_a_final_that_overtook_todays_winner_is_deployed(folder: Path, finals: t
     (stage,) = (stage for stage in value["result"]["stages"] if stage["name"] == "retrain")
     assert stage["state"] == ("outdated" if outdated else "there")
     assert ("retrain: the net holds an earlier winner" in err) == outdated
+
+
+@pytest.mark.parametrize(
+    ("todays", "outdated"),
+    [
+        ((proven(NETS[0], -0.3), proven(NETS[2], -0.5), proven(NETS[1], -0.6)), False),
+        ((proven(NETS[0], -0.3), proven(NETS[2], -0.5)), True),
+        ((proven(NETS[0], -0.3), replace(proven(NETS[1], -0.4), rejected_by=("latency_ms",))), True),
+        ((candidate(NETS[0]),), True),
+    ],
+    ids=["proven", "not looked at", "too slow today", "no proof"],
+)
+def test_a_final_that_overtook_is_held_to_the_limits_of_a_later_search(
+    folder: Path, todays: tuple[CandidateRow, ...], outdated: bool
+) -> None:
+    project, images = opened(folder)
+    leave_trained(project, images, NETS[1], (NETS[0], NETS[1]))
+    search_found(project, *todays, macs=1e6)
+    weights = project.run.retrain / WEIGHTS
+    why = outdated_net(project.run, CheckpointFacts.said_by(weights, facts_in(weights)), winner_of(project.run))
+    words = "holds a net that overtook the winner, and that today's search has not proven within its limits"
+    assert why == (words if outdated else None)
 
 
 def test_finals_that_were_not_kept_are_listed_under_their_place_in_the_proof() -> None:

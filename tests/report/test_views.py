@@ -33,6 +33,7 @@ from edgenas.records import (
     PlanResult,
     PredictResult,
     ProfileAnswer,
+    PromisedQuantile,
     RecipesResult,
     ReportResult,
     RetrainResult,
@@ -821,6 +822,22 @@ def test_the_rules_stand_in_tables_of_their_own_with_how_the_threshold_was_chose
     assert re.search(r"false alarms +5 of 479", text)
     assert text.count("always normal") == 2
     assert re.search(r"1 covid-19 +58 +2 +1", text)
+
+
+def test_a_comparison_within_a_limit_on_slow_calls_shows_them_beside_the_medians() -> None:
+    found = comparison().result
+    slow = [replace(net, fits=False, latency_ms_quantile=PromisedQuantile(quantile="p95", ms=7.77)) for net in found.nets]
+    text = drawn("compare", Outcome(replace(found, quantile="p95", nets=tuple(slow))), 160)
+    assert "limit 5.5 ms (p95)" in text
+    assert text.count("7.77 !") == len(found.nets)
+
+
+def test_a_limit_on_slow_calls_that_a_finalist_breaks_is_said_with_what_was_found() -> None:
+    found = search()
+    first, *others = found.result.finalists
+    slow = replace(first, rejected_by=(), reasons=None).rejected("latency_ms", "measured 33 ms (p95); asked 12")
+    text = drawn("search", replace(found, result=replace(found.result, finalists=(slow, *others), winner=others[0])), 120)
+    assert "1 cannot win: latency_ms (measured 33 ms (p95); asked 12)" in text  # its median is in the table
 
 
 def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:

@@ -22,9 +22,10 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, time_quickly
 from edgenas.latency.nets import components_of
 from edgenas.latency.table import space_hash
-from edgenas.project.choosing.fitting import Fit, fit, most_macs
+from edgenas.project.choosing.fitting import Fit, estimated_ms, fit
 from edgenas.records import LookedNet, LookedSpace, QuickTime, TrainingPace
 from edgenas.runs import Note, Progress, sha256_json
+from edgenas.search import UpperLimit
 from edgenas.spaces import SearchSpace, Task
 
 FAR = 4.0  # times the limit: what takes longer is timed with one call, what is certain to is not timed
@@ -170,12 +171,13 @@ def _fitted(timed: _Timed) -> Generator[None, None, Fit]:
     for name, row_G in ((MEDIAN, middle_G), (LARGEST, ends_AG[int(np.argmax(macs(ends_AG)))])):
         if timed.at_least_ms(row_G) <= FAR * limit_ms:
             yield from timed.add(name, row_G)
-    fitted = fit(space, macs, timed.up_to(), rng)
-    all_fit = LARGEST in timed.nets and timed.nets[LARGEST].latency_ms <= limit_ms
-    if fitted.best_G is None or all_fit or not timed.look.is_for(space):
-        return fitted
-    yield from timed.add(BEST, fitted.best_G)
-    return fit(space, macs, timed.up_to(), rng)
+    if LARGEST in timed.nets and timed.nets[LARGEST].latency_ms <= limit_ms:
+        return Fit(1.0, timed.rows[LARGEST])
+    fitted = fit(space, timed.limit(), macs, rng)
+    if fitted.best_G is not None and timed.look.is_for(space):
+        yield from timed.add(BEST, fitted.best_G)
+        fitted = fit(space, timed.limit(), macs, rng)
+    return Fit(fitted.share, timed.largest_fitting(fitted.best_G))
 
 
 @dataclass(slots=True, eq=False)
@@ -188,6 +190,7 @@ class _Timed:
     look: LookContext
     models: CostModels
     nets: dict[str, LookedNet] = field(default_factory=dict)
+    rows: dict[str, NDArray[np.int16]] = field(default_factory=dict)
 
     def add(self, name: str, genes_G: NDArray[np.int16]) -> Ticks:
         """Time one net, unless that was done before; one call of a net that is far above the limit says nothing of others."""
@@ -203,6 +206,7 @@ class _Timed:
             latency_ms = time_quickly(target, self.workshop.build(chain), far_ms)
             known = QuickTime(ms=float(latency_ms), is_one_call=bool(latency_ms > far_ms))
             self.look.memory.record(key, known.as_json())
+        self.rows[name] = genes_G
         self.nets[name] = LookedNet(
             image_px=self.space.task_of(genes_G, self.task).image_px,
             params=round(float(self.models.params(genes_G[None])[0])),
@@ -215,9 +219,15 @@ class _Timed:
         most = max(self.nets.values(), key=lambda net: net.macs)
         return most.latency_ms * self._macs(genes_G) / most.macs / 2
 
-    def up_to(self) -> float:
-        """MACs up to which nets fit."""
-        return most_macs([(net.macs, net.latency_ms) for net in self.nets.values()], self.look.limit_ms)
+    def limit(self) -> UpperLimit:
+        """The limit on what every net is estimated to take, by those that were timed."""
+        timed = [(self.rows[name], net.latency_ms) for name, net in self.nets.items()]
+        return UpperLimit("latency_ms", self.look.limit_ms, estimated_ms(self.space, self.task, timed))
+
+    def largest_fitting(self, estimated_G: NDArray[np.int16] | None) -> NDArray[np.int16]:
+        """The net of most MACs among one that is estimated to fit, if there is any, and those that were seen to."""
+        seen = [self.rows[name] for name, net in self.nets.items() if net.latency_ms <= self.look.limit_ms]
+        return max(seen if estimated_G is None else [*seen, estimated_G], key=self._macs)
 
     def _macs(self, genes_G: NDArray[np.int16]) -> float:
         return float(self.models.macs(genes_G[None])[0])

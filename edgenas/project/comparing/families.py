@@ -12,7 +12,7 @@ from edgenas.latency.measuring import Measured, OtherNet
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable
-from edgenas.records import Arch, LeftOut, Quantile
+from edgenas.records import Arch, LeftOut, PromisedQuantile, Quantile
 from edgenas.runs import Note, Record
 from edgenas.spaces import Task
 from edgenas.training.timm_nets import TimmNet, deployable
@@ -75,6 +75,10 @@ class LatencyLimit:
     def of(self, measured: Measured) -> float:
         """What of a measurement is compared with it."""
         return measured.quantile_ms(self.quantile)
+
+    def told(self, measured: Measured) -> PromisedQuantile | None:
+        """The same where it is not the median, which is always told."""
+        return None if self.quantile == "p50" else PromisedQuantile(quantile=self.quantile, ms=self.of(measured))
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,7 @@ def _row(
         image_px=each.image_px,
         stem_stride=each.stem_stride,
         latency_ms_measured=latency.latency_ms if latency is not None else None,
+        latency_ms_quantile=None if latency is None or limit is None else limit.told(latency),
         fits=None if latency is None or limit is None else limit.of(latency) <= limit.ms,
         weights=each.weights,
         pretrained=each.pretrained,

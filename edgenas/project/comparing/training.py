@@ -29,6 +29,7 @@ from edgenas.training.ways import Way
 
 LOOK_S = 0.5  # of timed steps, of every rival, so that it can be said how long all take
 PACE_S = 2.0  # of timed steps, of every rival that is to have the same time
+TRIES = "tries"  # folder of what is trained, likewise
 NETS = "nets"  # folder of the weights that are compared, in that of `compare`
 OVER = "the budget was spent before it was trained; the same command goes on"
 Result = TypeVar("Result")
@@ -75,11 +76,15 @@ class EqualEffort:
 
 
 def as_ours(bench: Bench, ours: Ours) -> Bench:
-    """The bench on which rivals are tried in the teachings, and at the learning rates, that the searched net was tried in."""
+    """The bench on which rivals are tried in the teachings, and at the learning rates, that the searched net was tried in.
+
+    What `retrain` has trained is kept; what it trained otherwise is trained beside timm's nets.
+    """
     settings = bench.project.settings
     retrain = replace(settings.retrain, scratch_learning_rates=ours.rates)
     project = replace(bench.project, settings=replace(settings, retrain=retrain))
-    return replace(bench, project=project, teachings=ours.teachings or bench.teachings)
+    aside = project.run.compare / TRIES
+    return replace(bench, project=project, teachings=ours.teachings or bench.teachings, aside=aside)
 
 
 class _AtOwnSide(nn.Module):
@@ -201,7 +206,7 @@ def train_hand(
         return LeftOut(name="hand", reason=f"no hand-designed net meets {limits}")
     macs = cost_models(space, bench.images.task).macs
     middling = sorted(archs, key=lambda arch: float(macs(space.from_json(arch))[0]))[len(archs) // 2]
-    timed = Net.of_arch(bench, "hand", bench.project.run.compare / "tries" / f"hand-{short_name(middling)}", middling)
+    timed = Net.of_arch(bench, "hand", bench.project.run.compare / TRIES / f"hand-{short_name(middling)}", middling)
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
     (way,) = yield from budgeted(bench, timed, ways[:1], effort)
     bench = _finetuning(bench, _finetune_epochs(bench, ours, way, effort))

@@ -31,7 +31,7 @@ from edgenas.stats import Proportion, wilson
 from edgenas.supernets.ensemble import build_ensemble
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
-from edgenas.training.fitting import TrainingJob, changes_since, fit
+from edgenas.training.fitting import TrainingJob, changes_since, fit, holds_other_work
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
 from edgenas.training.ranks import current
 from edgenas.training.teacher import remembering
@@ -50,6 +50,8 @@ class Bench:
         force: train again what is there.
         given: weights that nets may start from as well.
         floors: on sensitivities, of the search; nets that are trained to the end are held to them.
+        aside: where nets are trained of which the folder that `retrain` keeps them in holds a training of other settings, which
+            stays; None trains them anew in its place.
     """
 
     project: Project
@@ -60,6 +62,7 @@ class Bench:
     force: bool
     floors: tuple[SensitivityFloor, ...] = ()
     given: GivenWeights | None = None
+    aside: Path | None = None
 
     @classmethod
     def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
@@ -228,7 +231,7 @@ def fit_all(
             if changes:
                 yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
             if way.weights == "given" and net.arch is not None:
-                job = yield from _begun(bench, net, way, seed)
+                job = yield from _begun(bench, net, way, seed, job.folder)
             yield from fit(job)
         tries.append(judged(bench, net, way, job.folder))
     if kept == len(ways) and says_kept:
@@ -236,15 +239,15 @@ def fit_all(
     return tries
 
 
-def _begun(bench: Bench, net: Net, way: Way, seed: int | None) -> Generator[Record, None, TrainingJob]:
-    """The training of a net from given weights, once it is said what of these is taken."""
+def _begun(bench: Bench, net: Net, way: Way, seed: int | None, folder: Path) -> Generator[Record, None, TrainingJob]:
+    """The training in a folder of a net from given weights, once it is said what of these is taken."""
     assert bench.given is not None
     assert net.arch is not None
     space, own = bench.project.space, bench.project.settings.retrain.seed if seed is None else seed
-    given = bench.given.begun(space, net.images, genes_of(space, net.arch), net.folder / way.name, own)
+    given = bench.given.begun(space, net.images, genes_of(space, net.arch), folder, own)
     assert given.init is not None
     yield from (Note(f"{net.label}: {given.weights.source}: {note}") for note in given.init.notes)
-    return job_of(replace(bench, given=given), net, way, seed=seed)
+    return replace(job_of(replace(bench, given=given), net, way, seed=seed), folder=folder)
 
 
 def is_trained(bench: Bench, net: Net, way: Way) -> bool:
@@ -275,7 +278,15 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select", se
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=_COMPILE[settings.retrain.compile])
-    return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
+    return _aside(bench, replace(job, loop=loop, tensorboard=settings.train.tensorboard))
+
+
+def _aside(bench: Bench, job: TrainingJob) -> TrainingJob:
+    """The job in a folder of its own where it would take the place of a training that `retrain` keeps."""
+    kept = bench.project.run.retrain / "tries"
+    if bench.aside is None or not job.folder.is_relative_to(kept) or not holds_other_work(job):
+        return job
+    return replace(job, folder=bench.aside / job.folder.relative_to(kept))
 
 
 def judged(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
