@@ -14,10 +14,7 @@ from edgenas.search import UpperLimit, best_within, survey
 from edgenas.spaces import SearchSpace, Task
 
 MAX_ROWS = 20_000  # nets that are looked at one by one; of a larger space, what fits is counted or drawn
-
-GRAIN_MS = (
-    1e-9  # of estimates: sums of whole numbers are exact in any order, so that they are made beforehand, several times faster
-)
+GRAIN_MS = 1e-9  # of estimates: sums of whole numbers are exact in any order, so they can be made beforehand, several times faster
 
 
 @dataclass(frozen=True, slots=True)
