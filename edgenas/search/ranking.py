@@ -15,7 +15,6 @@ from edgenas.stats import Proportion, kendall_tau
 RIDGE = 1.0  # on standardised features; about one net's weight
 BAND = 0.05  # nets whose costs differ by less from the band's middle count as equally dear
 MIN_BAND = 5  # nets that a rank correlation needs
-INHERITED = 1 / 3  # of the nets that are trained, by inherited accuracy
 
 
 def pick_evenly(scores_A: NDArray[np.float64], costs_A: NDArray[np.float64], num: int, *, low: float, high: float) -> list[int]:
@@ -55,10 +54,11 @@ def pick_by_both(
     low: float,
     high: float,
 ) -> list[int]:
-    """Nets that are worth a training, as `pick_evenly` takes them: a third by inherited accuracy, the rest by capacity.
+    """Nets that are worth a training, as `pick_evenly` takes them: half by inherited accuracy, half by capacity.
 
-    Trained alone, nets of most capacity learn better than those that inherit best
-    (docs/measurements/demo-nets_fashion-mnist_202611.md).
+    Trained alone, nets of most capacity learn better where that was measured
+    (docs/measurements/demo-nets_fashion-mnist_202611.md); more of them than half, spread further below the limit, chose no
+    better.
 
     Args:
         inherited_A, capacity_A: larger is better; a capacity of minus infinity keeps a net out of that share.
@@ -68,7 +68,7 @@ def pick_by_both(
     Returns:
         Positions, those by inherited accuracy first.
     """
-    places = pick_evenly(inherited_A, costs_A, min(num, max(1, round(INHERITED * num))), low=low, high=high)
+    places = pick_evenly(inherited_A, costs_A, num - num // 2, low=low, high=high)
     left = np.array([i for i in range(len(costs_A)) if i not in places and np.isfinite(capacity_A[i])], dtype=np.int64)
     large = pick_evenly(capacity_A[left], costs_A[left], num - len(places), low=low, high=high)
     return [*places, *(int(left[i]) for i in large)]

@@ -104,8 +104,8 @@ class Panel:
     def pick(self, allowed: Sequence[int], wanted: Wanted) -> list[int]:
         """Those of the allowed candidates, best first, that are worth judging.
 
-        Where they are proven, a third of the searched ones are the best by inherited accuracy, the others those of most
-        `capacity`: a supernet that ranks badly among equally dear nets then costs a third of the proof, not the winner.
+        Where they are proven, half of the searched ones are the best by inherited accuracy, the other half those of most
+        `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
         """
         if self.question.proof_epochs == 0:
             return list(allowed[: wanted.num])
