@@ -112,10 +112,12 @@ def test_a_head_absorbs_where_that_takes_fewer_multiply_accumulates() -> None:
     assert not pays(num_queries=64, num_keys=64, width=DIM, outside=8 * DIM, num_in=8 * DIM)  # one narrow head of a wide net
 
 
-def test_a_net_of_convolutions_stays_as_it_is() -> None:
+def test_a_net_of_convolutions_stays_as_it_is_but_for_its_mean() -> None:
     model = export_graph(drawn(Convolutions()), IMAGE, opset=20)
-    assert rewrite(model, ALL).counts == {}
-    assert kinds(rewrite(model, ALL).model) == kinds(model)
+    assert rewrite(model, ALL).counts == {"pool": 1}
+    others = rewrite(model, [name for name in ALL if name != "pool"])
+    assert others.counts == {}
+    assert kinds(others.model) == kinds(model)
 
 
 class Stream(nn.Module):
@@ -158,6 +160,33 @@ def test_streams_stay_that_something_else_reads_or_where_means_cost_as_much(net:
     result = rewrite(export_graph(drawn(net), IMAGE, opset=20), ["centre"])
     assert "centre" not in result.counts
     assert kinds(result.model)["LayerNormalization"] == len(net.norms)
+
+
+class Means(nn.Module):
+    """Of images as convolutions give them, with and without their axes, and of what lies otherwise or is not a whole image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3, stride=2), nn.Linear(8, 5)
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        features_NCHW = self.conv(image_NCHW)
+        kept, dropped = features_NCHW.mean((2, 3), keepdim=True), torch.relu(features_NCHW).mean((-1, -2))
+        rows = features_NCHW.mean(3).mean(2) + features_NCHW.permute(0, 2, 3, 1).mean((1, 2))
+        return torch.as_tensor(self.head(kept.flatten(1) + dropped + rows))
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_means_of_images_are_pools(batch_size: int | None) -> None:
+    model = export_graph(drawn(Means()), IMAGE, batch_size=batch_size, opset=20)
+    assert kinds(model)["ReduceMean"] == 5
+    for names in (["pool"], ALL):
+        result = rewrite(model, names)
+        onnx.checker.check_model(result.model, full_check=True)
+        assert result.counts["pool"] == kinds(result.model)["GlobalAveragePool"] == 2
+        assert kinds(result.model)["ReduceMean"] == 3
+        for batch in (1, 3) if batch_size is None else (1,):
+            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, None])

@@ -75,6 +75,10 @@ REWRITES: Mapping[str, Rewrite] = {
             "a batch norm that only 1x1 convolutions and linear layers read, as before attention or a classifier, goes into their "
             "weights: an operator over the whole image less",
         ),
+        Rewrite(
+            "pool",
+            "the mean of an image, as before a classifier, is a GlobalAveragePool, which is computed in the layout of convolutions",
+        ),
     )
 }
 

@@ -14,6 +14,7 @@ from edgenas.graphs.rewriting.features import parted, picked, sliced
 from edgenas.graphs.rewriting.kinds import EACH, MOVES, PAIRS, attribute_of
 from edgenas.graphs.rewriting.norms import with_plain_norms
 from edgenas.graphs.rewriting.numbers import along_last, each, normalise, pair
+from edgenas.graphs.rewriting.pooling import pooled
 from edgenas.graphs.rewriting.products import gemm, product
 from edgenas.graphs.rewriting.roots import with_roots
 from edgenas.graphs.shapes import free, known_shapes
@@ -32,6 +33,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Slice": sliced,
     "Split": parted,
     "Gather": picked,
+    "ReduceMean": pooled,
     **dict.fromkeys(EACH, each),
     **dict.fromkeys(PAIRS, pair),
 }
