@@ -112,9 +112,27 @@ def image_px_of(settings: ProjectSettings, source: ImageSource | None) -> int:
     """Resolution that the nets see; without a source, which cannot be read here, as of images that are large enough."""
     if settings.data.image_px is not None:
         return settings.data.image_px
-    if settings.space.name != "pvt-nano":
+    if is_side_known(settings):
         return get_space(settings.space.name).default_task.image_px
     return 32 if source is None else min(source.default_image_px, 32)
+
+
+def is_side_known(settings: ProjectSettings) -> bool:
+    """Whether settings and space alone tell the resolution that nets see; with one space the images have a say."""
+    return settings.data.image_px is not None or settings.space.name != "pvt-nano"
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """What is known of images that are not read: the task, as settings and splits tell it, and the splits."""
+
+    task: Task
+    splits: Splits
+
+    @classmethod
+    def told(cls, settings: ProjectSettings, splits: Splits) -> Divided:
+        """By the settings, and the classes of the splits."""
+        return cls(Task(len(splits.class_names), 3, image_px_of(settings, None)), splits)
 
 
 def open_images(project: Project) -> Images:

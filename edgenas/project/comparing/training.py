@@ -29,8 +29,8 @@ from edgenas.training.ways import Way
 
 LOOK_S = 0.5  # of timed steps, of every rival, so that it can be said how long all take
 PACE_S = 2.0  # of timed steps, of every rival that is to have the same time
-TRIES = "tries"  # folder of what is trained, likewise
 NETS = "nets"  # folder of the weights that are compared, in that of `compare`
+TRIES = "tries"  # folder of what is trained for it, likewise
 OVER = "the budget was spent before it was trained; the same command goes on"
 Result = TypeVar("Result")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -17,14 +17,13 @@ from edgenas.latency.table import break_down, remarks
 from edgenas.project.answers import Answers, read_answers
 from edgenas.project.chosen import ChosenNet, chosen
 from edgenas.project.net_facts import TaskAndSplits, genes_of
-from edgenas.project.opening import Project, image_px_of, images_of
+from edgenas.project.opening import Divided, Project, images_of
 from edgenas.project.paging.judged import judged
 from edgenas.project.paging.reading import ResultReader
 from edgenas.project.paging.seal import results_of
 from edgenas.project.paging.sheet import GALLERY_PX, data_sheet, page_image
 from edgenas.project.results import RESULT
 from edgenas.project.run_tables import run_table
-from edgenas.project.settings import ProjectSettings
 from edgenas.records import (
     BreakdownFacts,
     CandidateRow,
@@ -51,18 +50,6 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.training.folder import WEIGHTS, weights_sha256
 
 
-@dataclass(frozen=True, slots=True)
-class _Divided:
-    """What is known of images that cannot be read any more."""
-
-    task: Task
-    splits: Splits
-
-
-def _task(settings: ProjectSettings, splits: Splits) -> Task:
-    return Task(len(splits.class_names), 3, image_px_of(settings, None))
-
-
 def page_of(project: Project, images: Images | None = None) -> ResultsPage:
     """What the page shows; what is damaged or cannot be read is named on it instead.
 
@@ -82,7 +69,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         except EdgeNASError as error:
             why = f"the images cannot be read here: {error.message}"
             reader.unread.append(why)
-    divided = images if images is not None else _Divided(_task(project.settings, splits), splits)
+    divided = images if images is not None else Divided.told(project.settings, splits)
     search, retrain, compare, exports = reader.search(), reader.retrain(), reader.compare(), reader.exports()
     choice = _choice(project, divided, reader)
     deployed = _deployed(run, choice, search, retrain, exports)
