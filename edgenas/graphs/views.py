@@ -115,11 +115,17 @@ def steps_to(view: View, lies: Shape, shape: Shape) -> ViewSteps:
     """The fewest steps that turn a base of shape ``lies`` into a tensor of ``shape`` in the order of the view.
 
     Of two ways of as many steps the one whose Transpose has more axes: beside a convolution, runtimes take that into its layout.
+    Axes of size 1 do not count, and of those the fewest are best: with one in between ONNX Runtime moves numbers one by one.
     """
     if view.is_in_order:
         return ViewSteps(shape if shape != lies else None, None, None)
     ways = [way for way in (_as_it_lies(view, lies, shape), _as_it_is_read(view, lies, shape)) if way is not None]
-    return min([*ways, _by_blocks(view, lies, shape)], key=lambda steps: (steps.num, -len(steps.perm or ())))
+
+    def cost(steps: ViewSteps) -> tuple[int, int, int]:
+        axes = lies if steps.before is None else steps.before
+        return (steps.num, -sum(size != 1 for size in axes), len(axes))
+
+    return min([*ways, _by_blocks(view, lies, shape)], key=cost)
 
 
 def _as_it_lies(view: View, lies: Shape, shape: Shape) -> ViewSteps | None:

@@ -24,6 +24,7 @@ from edgenas.supernets import build_net
 from .nets import DIM, BatchNormed, Convolutions, Net, OneHead, drawn, kinds, outputs
 
 IMAGE = (3, 8, 8)
+FOR_ONNX_RUNTIME = default_rewrites("onnxruntime-cpu")
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,65 @@ def test_means_of_images_are_pools(batch_size: int | None) -> None:
             np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
 
 
+class Rows(nn.Module):
+    """Pixels as rows: what a convolution gives is normalised, a sum before an MLP with a depthwise convolution, and its result."""
+
+    def __init__(self, width: int = 8, *, is_image: bool = True) -> None:
+        super().__init__()
+        self.embed, self.is_image = nn.Conv2d(3, width, 1), is_image
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=eps) for eps in (1e-5, 1e-3, 1e-6))
+        self.fc1, self.fc2, self.head = nn.Linear(width, 12), nn.Linear(12, width), nn.Linear(width, 3)
+        self.dwconv = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        x_NLC = self.norms[0](self.embed(image_NCHW).flatten(2).transpose(1, 2))
+        y_NLC = self.fc1(self.norms[1](x_NLC.relu()))
+        if self.is_image:
+            y_NLC = self.dwconv(y_NLC.transpose(1, 2).unflatten(2, image_NCHW.shape[2:])).flatten(2).transpose(1, 2)
+        return torch.as_tensor(self.head(self.norms[2](x_NLC + self.fc2(y_NLC)).mean(1)))
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_many_short_rows_beside_convolutions_are_normalised_by_columns(batch_size: int | None) -> None:
+    model = export_graph(drawn(Rows()), (3, 45, 45), batch_size=batch_size, opset=20)
+    for names, places in ((["columns"], 1), (["columns", "pointwise"], 2), (FOR_ONNX_RUNTIME, 2)):
+        result = rewrite(model, names)
+        onnx.checker.check_model(result.model, full_check=True)
+        assert result.counts["columns"] == places  # the second one meets its convolution where a linear layer is one
+        assert kinds(result.model)["LayerNormalization"] == 3 - places
+        for batch in (1, 3) if batch_size is None else (1,):
+            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+    steps = [node for node in rewrite(model, FOR_ONNX_RUNTIME).model.graph.node if node.name.startswith("norms.1/")]
+    assert [node.op_type for node in steps].count("Mul") == 2  # squares and rows: factors went into the weights of what reads them
+
+
+@pytest.mark.parametrize(
+    ("net", "px"),
+    [(Rows(), 44), (Rows(65), 45), (Rows(is_image=False), 45)],
+    ids=["few rows", "many features", "only the first meets a convolution"],
+)
+def test_other_rows_are_normalised_as_they_lie(net: Rows, px: int) -> None:
+    model = export_graph(drawn(net), (3, px, px), opset=20)
+    result = rewrite(model, FOR_ONNX_RUNTIME)
+    assert result.counts.get("columns", 0) == int(not net.is_image)
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "places"),
+    [
+        (OneHead(), {"columns": 1, "centre": 1}),  # before queries, rows are columns; the reduced image's have no mean
+        (Rows(is_image=False), {"centre": 1}),  # of the two ways the one without a mean
+    ],
+)
+def test_rows_are_columns_that_are_not_centred(net: nn.Module, places: dict[str, int]) -> None:
+    model = export_graph(drawn(net), (3, 48, 48), opset=20)
+    result = rewrite(model, ALL)
+    assert {name: num for name, num in result.counts.items() if name in ("columns", "centre")} == places
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    assert rewrite(model, FOR_ONNX_RUNTIME).counts["columns"] == 1
+
+
 @pytest.mark.parametrize("batch_size", [1, None])
 def test_batch_norms_go_into_the_weights_of_what_reads_them(batch_size: int | None) -> None:
     model = export_graph(drawn(BatchNormed()), IMAGE, batch_size=batch_size, opset=20)
@@ -250,7 +310,7 @@ def test_a_factor_of_what_something_else_reads_stays() -> None:
 
 def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
     assert rewrite(static, []).model is static
-    assert default_rewrites("onnxruntime-cpu") == tuple(name for name in ALL if name != "centre")
+    assert tuple(name for name in ALL if name != "centre") == FOR_ONNX_RUNTIME
     assert default_rewrites("openvino-cpu") == ("moves", "matrix", "pointwise", "centre")
     assert default_rewrites("onnxruntime-cuda") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:

@@ -74,3 +74,13 @@ def test_beside_a_convolution_all_four_axes_are_transposed() -> None:
 def test_an_axis_that_begins_inside_a_factor_is_no_view(shape: tuple[int, ...]) -> None:
     assert plain("x", (3, 4)).transposed((1, 0)).reshaped((3, 4)) is None
     assert (plain("x", (3, 5)).reshaped(shape)) is None
+
+
+def test_no_axis_of_size_1_is_moved_where_it_need_not_be() -> None:
+    rows = plain("x", (2, 1, 12, 5)).reshaped((2, 12, 5))
+    assert rows is not None
+    columns = rows.transposed((0, 2, 1))
+    assert steps_to(columns, (2, 1, 12, 5), (2, 5, 12)) == ViewSteps((2, 12, 5), (0, 2, 1), None)
+    heads = plain("x", (2, 5, 12)).transposed((0, 2, 1)).reshaped((2, 1, 12, 5))
+    assert heads is not None
+    assert steps_to(heads, (2, 5, 12), (2, 1, 12, 5)) == ViewSteps(None, (0, 2, 1), (2, 1, 12, 5))

@@ -39,6 +39,7 @@ class Draft:
         makers: the node that a value comes from.
         own: values of which nothing else reads the projection behind.
         units: values with rows whose features have the mean 1: what `norms` made of a normalisation.
+        columns: values that `columns` makes of a normalisation.
         done: values that were made before their node was reached.
         is_free: whether the batch is free.
         module: that nodes are called after.
@@ -59,6 +60,7 @@ class Draft:
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     units: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
     done: set[str] = field(default_factory=set)
     is_free: bool = False
     module: str = ""

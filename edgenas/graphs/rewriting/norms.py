@@ -16,7 +16,7 @@ from edgenas.graphs.rewriting.centring import is_affine
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import MOVES, PAIRS
 from edgenas.graphs.rewriting.readers import readers_of, take_up
-from edgenas.graphs.rewriting.roots import ZEROS
+from edgenas.graphs.rewriting.roots import ONES, ZEROS
 from edgenas.graphs.weights import derived
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 PARTS = frozenset({"Slice", "Split", "Gather"})
 
 
-def with_plain_norms(draft: Draft, centred: Collection[str]) -> tuple[onnx.ModelProto, frozenset[str]]:
+def with_plain_norms(draft: Draft, others: Collection[str]) -> tuple[onnx.ModelProto, frozenset[str]]:
     """The model in which normalisations before attention of one head have factors and biases of 1, and the names of what they give.
 
-    Others of rows without a mean, which give ``centred``, have biases of 0. Only those are changed whose readers can all take the
+    Those that give ``others`` have factors of 1 and biases of 0. Only those are changed whose readers can all take the
     factors and biases up. The model itself is not changed.
     """
     import onnx
 
     units = frozenset(norm.output[0] for norm in _norms(draft)) if "absorb" in draft.wanted else frozenset()
-    norms = [node for node in draft.model.graph.node if node.output and node.output[0] in {*units, *centred}]
+    norms = [node for node in draft.model.graph.node if node.output and node.output[0] in {*units, *others}]
     takers = {norm.output[0]: readers for norm in norms if (readers := readers_of(draft, norm.output[0], -1))}
     if not takers:
         return draft.model, frozenset()
@@ -46,7 +46,7 @@ def with_plain_norms(draft: Draft, centred: Collection[str]) -> tuple[onnx.Model
         factors, shifts = (draft.tensors[each] for each in norm.input[1:3])
         for reader in readers:
             model.graph.initializer.extend(take_up(nodes, reader, factors, shifts, is_unit=name in units))
-        ones = derived(factors, f"{name}:ones", factors.dims, np.ones_like)
+        ones = derived(factors, f"{name}{ONES}", factors.dims, np.ones_like)
         plain_shifts = derived(shifts, f"{name}:shifts", shifts.dims, np.ones_like)
         if name not in units:
             plain_shifts = derived(shifts, f"{name}{ZEROS}", shifts.dims, np.zeros_like)

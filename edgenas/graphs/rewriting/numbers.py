@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edgenas.graphs.rewriting.columns import by_columns
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.folding import into_weights
 from edgenas.graphs.rewriting.kinds import attribute_of
@@ -64,7 +65,9 @@ def _of_two(draft: Draft, node: onnx.NodeProto, left: View, right: View) -> bool
 
 
 def normalise(draft: Draft, node: onnx.NodeProto) -> bool:
-    """LayerNormalization over the last axis, on the rows of a matrix, in whichever order they lie."""
+    """LayerNormalization over the last axis, on the rows of a matrix, in whichever order they lie; or as `columns` makes it."""
+    if node.output[0] in draft.columns and by_columns(draft, node):
+        return True
     view = draft.views.get(node.input[0])
     rank = 0 if view is None else len(view.counts)
     if view is None or "matrix" not in draft.wanted or len(node.output) > 1 or attribute_of(node, "axis", -1) not in (-1, rank - 1):

@@ -79,6 +79,11 @@ REWRITES: Mapping[str, Rewrite] = {
             "pool",
             "the mean of an image, as before a classifier, is a GlobalAveragePool, which is computed in the layout of convolutions",
         ),
+        Rewrite(
+            "columns",
+            "a normalisation of thousands of short rows, next to a convolution, becomes its steps, on all rows at once in the layout "
+            "of convolutions",
+        ),
     )
 }
 

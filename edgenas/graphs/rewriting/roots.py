@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import onnx
 
 CENTRED = ":centred"  # how a value is called without the mean of its rows
+ONES = ":ones"  # how factors are called that readers have taken up
 ZEROS = ":zeros"  # how a bias is called that readers have taken up
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgenas.graphs.naming import module_of
 from edgenas.graphs.rewriting.batch_norms import with_folded_norms
 from edgenas.graphs.rewriting.centring import with_centred_streams
+from edgenas.graphs.rewriting.columns import norms_by_columns
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.features import parted, picked, sliced
 from edgenas.graphs.rewriting.kinds import EACH, MOVES, PAIRS, attribute_of
@@ -52,11 +53,13 @@ def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.Model
         changed, centred = with_centred_streams(draft)
         if centred:
             draft, nodes = _begun(changed, wanted)
-    if "absorb" in wanted or centred:
-        changed, units = with_plain_norms(draft, centred)
+    columns = norms_by_columns(draft, centred) if "columns" in wanted else frozenset()
+    if "absorb" in wanted or centred or columns:
+        changed, units = with_plain_norms(draft, centred | columns)
         if changed is not draft.model:
             draft, nodes = _begun(changed, wanted)
             draft.units = units
+    draft.columns = columns
     for node in nodes:
         draft.module = module_of(node.name)
         _lower(draft, node)
