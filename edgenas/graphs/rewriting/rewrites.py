@@ -81,8 +81,8 @@ REWRITES: Mapping[str, Rewrite] = {
         ),
         Rewrite(
             "columns",
-            "a normalisation of thousands of short rows beside a convolution becomes its steps on all rows at once, in the layout of "
-            "convolutions",
+            "a normalisation of thousands of short rows beside a convolution becomes its steps on all rows at once, in the layout "
+            "of convolutions",
         ),
     )
 }
