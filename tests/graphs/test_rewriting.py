@@ -249,6 +249,25 @@ def test_rows_are_columns_that_are_not_centred(net: nn.Module, places: dict[str,
     assert rewrite(model, FOR_ONNX_RUNTIME).counts["columns"] == 1
 
 
+class Turned(nn.Module):
+    """Rows of a batch that is not their first axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm = nn.Conv2d(3, 8, 1), nn.LayerNorm(8)
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.norm(self.embed(image_NCHW).flatten(2).permute(2, 0, 1)).mean(0))
+
+
+def test_rows_of_a_free_batch_that_is_not_the_first_axis_stay_rows() -> None:
+    model = export_graph(drawn(Turned()), (3, 48, 48), batch_size=None, opset=20)
+    result = rewrite(model, ["columns"])
+    assert result.counts.get("columns", 0) == 0
+    for batch in (1, 3):
+        np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("batch_size", [1, None])
 def test_batch_norms_go_into_the_weights_of_what_reads_them(batch_size: int | None) -> None:
     model = export_graph(drawn(BatchNormed()), IMAGE, batch_size=batch_size, opset=20)

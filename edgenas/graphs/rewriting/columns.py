@@ -18,6 +18,7 @@ from edgenas.graphs.rewriting.centring import is_affine
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import MOVES, attribute_of
 from edgenas.graphs.rewriting.roots import ONES, ZEROS
+from edgenas.graphs.shapes import BATCH
 from edgenas.graphs.views import plain
 from edgenas.graphs.weights import derived
 
@@ -39,7 +40,8 @@ def norms_by_columns(draft: Draft, others: Collection[str]) -> frozenset[str]:
 
 def _has_short_rows(draft: Draft, norm: onnx.NodeProto) -> bool:
     _, *places, width = draft.shapes[norm.output[0]]
-    return math.prod(places) >= MIN_ROWS and width <= MAX_FEATURES
+    is_known = not (draft.is_free and any(size % BATCH == 0 for size in places))  # else the batch is not the first axis
+    return is_known and math.prod(places) >= MIN_ROWS and width <= MAX_FEATURES
 
 
 def _meets_columns(draft: Draft, norm: onnx.NodeProto) -> bool:
