@@ -98,6 +98,17 @@ def test_a_kits_table_of_this_device_does_not_hide_its_own(project: Path) -> Non
     assert "by a kit" not in err
 
 
+def test_a_named_table_of_another_version_of_the_runtime_is_taken_where_foreign_ones_are_allowed(project: Path) -> None:
+    add(project, "box", 3.0, kit=True, runtime_version="0.9.0")
+    limits = ("--latency-ms", f"box={3 * median_ms()}")
+    code, value, _ = edgenas_in(project, "plan", *limits)
+    assert code == 1
+    assert "--allow-foreign-table" in value["error"]["hint"]
+    code, value, err = edgenas_in(project, "plan", *limits, "--allow-foreign-table")
+    assert code == 0, value["error"]
+    assert "box.json is foreign: runtime_version: measured on 0.9.0" in " ".join(err.split())
+
+
 def test_later_commands_rest_on_the_table_of_the_search(project: Path) -> None:
     opened = open_project(project / "edgenas-run", {}, ())
     usual = run_table(opened, TASK)

@@ -179,7 +179,8 @@ def open_costing(project: Project, task: Task, tables: Mapping[str, str], *, all
         project: with flags applied.
         task: classes, channels and resolution.
         tables: names or files by alias; under `THIS_DEVICE` the one for the limit without a name.
-        allow_foreign: the limit without a name may use a table of another device, runtime, precision or batch size.
+        allow_foreign: the limit without a name may use a table of another device, runtime, precision or batch size; one with a
+            name, which may be of any device, a table of this device and another version of the runtime.
 
     Raises:
         UsageError: if a table has no limit of its own, or there is no such quantity.
@@ -248,7 +249,7 @@ def _table_of(
     table = LatencyTable.load(path)
     warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
     if is_here(table):
-        warnings += version_changes(path, table, project.space)
+        warnings += version_changes(path, table, project.space, allow_foreign=allow_foreign)
     return as_run_table(project.space, task, path, table, warnings)
 
 
