@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -113,6 +113,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
         rows = yield from judge_all(project, contenders, measured, limit, files)
         is_timed = measured[0] is not None
         result = _result(project, ours, limit, table if is_timed else None, rows, left_out, images.splits.sha256)
+        result = replace(result, remarks=(*result.remarks, *_not_held_to(limits, result)))
         yield from _shown(project, images, result)
 
 
@@ -143,6 +144,16 @@ def _result(
     )
 
 
+def _not_held_to(limits: BaselineLimits, result: CompareResult) -> Iterator[str]:
+    """Limits of the search that rivals are not held to; hand-designed nets are, as predicted."""
+    if len(result.nets) == 1:
+        return
+    if limits.elsewhere:
+        what = ", ".join(limits.elsewhere)
+        yield f"{what}: nothing is timed for that here, so nets of other families are not held to it"
+    yield from (f"not applied: {text}" for text in limits.not_applied)
+
+
 def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[Record]:
     """Write the result and what shows it."""
     folder = project.run.compare
@@ -165,7 +176,7 @@ def _limit(space: SearchSpace, limits: BaselineLimits, ours: Ours, table: RunTab
     """The limit on a measured latency; None where nothing can be measured, or nothing limits it."""
     if table is None or not is_here(table.table):
         return None
-    named = next((limit for limit in limits.costs if limit.name == "latency_ms"), None)
+    named = next((limit for limit in limits.costs if limit.name == limits.here), None)
     if named is None:
         own_ms = ours.contender.num_members * float(table.predicted(space.from_json(ours.arch))[0])
         return LatencyLimit(own_ms, "p50")

@@ -18,11 +18,12 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.data.images import Images, decode
 from edgenas.errors import MissingInputError
+from edgenas.latency import LatencyTable
 from edgenas.project.deployed import load_final
 from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, facts_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.results import RESULT
-from edgenas.project.retraining.baselines import BaselineLimits, find_best, limits_for, within
+from edgenas.project.retraining.baselines import BaselineLimits, find_best, limits_for, table_of, within
 from edgenas.project.retraining.floors import floor_words
 from edgenas.project.retraining.verdict import choose, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, job_of, short_name, ways_of
@@ -53,7 +54,7 @@ from edgenas.training.cnn import shape_of, untrained
 from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, compare
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.ways import Race, Way
-from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
+from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, scaled, toy_table
 
 NETS = hand_designed(PVT_NANO)
 
@@ -142,6 +143,31 @@ def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path, late
     assert 0 < len(bounded) < len(fast)
     assert within(project.space, promised) == (bounded, True)
     assert promised.quantile == "p95"
+
+
+def test_of_limits_by_name_what_is_measured_here_is_held_to_that_of_this_device(
+    folder: Path, latency_ms: NDArray[np.float64]
+) -> None:
+    project, images = opened(folder)
+    (path,) = project.run.latency.glob("*.json")
+    own = LatencyTable.load(path)
+    box = scaled(toy_table(), 10.0)
+    box.write(project.run.latency / "box.json")
+    limit_ms = float(np.median(latency_ms))
+    limits = {"latency_ms[box]": 10 * limit_ms, "latency_ms[here]": limit_ms}
+    tables = {"box": table_facts(box.sha256), "here": table_facts(own.sha256)}
+    write_search(project, limits, tuple(limits), table=tables["box"], tables=tables)
+    found = limits_of(project, images, from_search=True)
+    assert (found.here, found.latency_ms) == ("latency_ms[here]", limit_ms)
+    (elsewhere,) = found.elsewhere
+    assert elsewhere.startswith("latency_ms[box] <= ")
+    table = table_of(project, images)
+    assert table is not None
+    assert table.path == path  # and not that of the first device, where nothing can be timed
+
+    write_search(project, {"latency_ms[box]": 10 * limit_ms}, ("latency_ms[box]",), table=tables["box"], tables=tables)
+    found = limits_of(project, images, from_search=True)
+    assert (found.here, found.latency_ms) == (None, None)
 
 
 def test_a_limit_whose_table_is_gone_is_named(folder: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.data.images import Images
+from edgenas.latency.measuring import is_here
 from edgenas.project.net_facts import HAND_DESIGNED
 from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
@@ -19,6 +20,7 @@ from edgenas.project.run_tables import RunTable, run_table
 from edgenas.records import AT_LEAST, Arch, Quantile, SearchResult, limit_text
 from edgenas.runs import Note, Record
 from edgenas.search import FLOOR, QUANTITIES, CostLimit, UpperLimit, cost_of, limit_of
+from edgenas.search.limits import LATENCY
 from edgenas.search.proof_scores import in_turn
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.designed import hand_designed
@@ -34,21 +36,34 @@ class BaselineLimits:
         latency_ms: that a net measured on this device may take; None for no limit, or one that keeps out no net of the space: nets
             of its latency are no equals of the winner.
         quantile: of calls that is compared with it; None for their median.
+        here: name of the limit on latency that what is measured on this device is held to; None without one.
         not_applied: limits of the search that cannot be judged here, in words.
     """
 
     costs: tuple[CostLimit, ...]
     latency_ms: float | None = None
     quantile: Quantile | None = None
+    here: str | None = None
     not_applied: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return ", ".join(str(limit) for limit in self.costs)
 
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Limits on latency that nothing which is measured here is held to, in words."""
+        return tuple(str(limit) for limit in self.costs if limit.name.startswith(LATENCY) and not self._is_here(limit.name))
+
+    def _is_here(self, name: str) -> bool:
+        return self.here is not None and name.removesuffix(AT_LEAST) == self.here
+
 
 def table_of(project: Project, images: Images) -> RunTable | None:
-    """The table that the search rested on, else the run's; None without any that fits."""
+    """The table that the search rested on (of several, the first of a device that is here), else the run's; None where none fits."""
     result = searched(project.run)
+    name = None if result is None else _limit_here(project, images, result)
+    if result is not None and name is not None:
+        return limit_table(project, images, result, name)
     table = result.table if result is not None else None
     return run_table(project, images.task, table.sha256 if table is not None else None)
 
@@ -63,7 +78,7 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
         quantity = name.removesuffix(AT_LEAST)
         if quantity in QUANTITIES:
             limits.append(limit_of(name, value, cost_of(quantity, project.space, images.task)))
-        elif result is not None and name.startswith("latency_ms"):
+        elif result is not None and name.startswith(LATENCY):
             model = _latency_model(project, images, result, name)
             if model is None:
                 missing.append(f"{limit_text(name, f'{value:g}')}: its latency table is not in {project.run.latency}")
@@ -77,10 +92,21 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
         assert winner.arch is not None
         own = winner.num_members * float(model(project.space.from_json(winner.arch))[0])
         limits.append(UpperLimit(name, own, model))
-        return BaselineLimits(tuple(limits), not_applied=tuple(missing))
-    latency_ms = result.limits.get("latency_ms") if "latency_ms" in result.binding else None
-    promise = (result.promises or {}).get("latency_ms")
-    return BaselineLimits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, tuple(missing))
+        return BaselineLimits(tuple(limits), here=name if table is not None else None, not_applied=tuple(missing))
+    here = _limit_here(project, images, result)
+    latency_ms = result.limits[here] if here is not None and here in result.binding else None
+    promise = None if here is None else (result.promises or {}).get(here)
+    return BaselineLimits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, here, tuple(missing))
+
+
+def _limit_here(project: Project, images: Images, result: SearchResult) -> str | None:
+    """Name of the upper limit on the latency of this device, the nameless one first; None without one."""
+    names = [name for name in result.limits if name.startswith(LATENCY) and not name.endswith(AT_LEAST)]
+    for name in sorted(names, key=lambda each: each != LATENCY):  # stable
+        table = limit_table(project, images, result, name)
+        if table is not None and is_here(table.table):
+            return name
+    return None
 
 
 def limit_table(project: Project, images: Images, result: SearchResult, name: str) -> RunTable | None:
