@@ -59,7 +59,7 @@ class BaselineLimits:
 
 
 def table_of(project: Project, images: Images) -> RunTable | None:
-    """The table that the search rested on (of several, the first of a device that is here), else the run's; None where none fits."""
+    """The table that the search rested on (of several, that of a device that is here), else the run's; None where none fits."""
     result = searched(project.run)
     name = None if result is None else _limit_here(project, images, result)
     if result is not None and name is not None:
