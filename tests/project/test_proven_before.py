@@ -34,10 +34,12 @@ class FakePanel:
 
 
 def asked(
-    folder: Path, likelihoods: dict[int, float], finalists: Sequence[int], *, proof_nets: int = 2
+    folder: Path, likelihoods: dict[int, float], finalists: Sequence[int], *, proof_nets: int = 2, has_others: bool = False
 ) -> tuple[list[int], set[int], list[str]]:
     """Numbers of the nets that are added and of all that are known, and what is told."""
-    prover: Any = SimpleNamespace(epochs=9, log_likelihood=lambda arch, epochs: likelihoods.get(arch["number"]))
+    known = {str(number): likelihood for number, likelihood in likelihoods.items()}
+    known |= {"of other epochs": -0.1} if has_others else {}
+    prover: Any = SimpleNamespace(epochs=9, memory=known, log_likelihood=lambda arch, epochs: likelihoods.get(arch["number"]))
     earlier: Any = SimpleNamespace(candidates=[net.candidate for net in NETS])
     panel: Any = FakePanel(proof_nets)
     told = []
@@ -60,6 +62,15 @@ def test_the_best_proven_ones_take_part_beside_the_finalists(tmp_path: Path) -> 
 @pytest.mark.parametrize(("likelihoods", "known"), [(LIKELIHOODS, {2, 3}), ({}, set())])
 def test_where_nothing_is_new_nothing_is_told(tmp_path: Path, likelihoods: dict[int, float], known: set[int]) -> None:
     assert asked(tmp_path, likelihoods, [2, 3]) == ([], known, [])
+
+
+def test_where_none_of_those_that_were_proven_counts_it_is_told_once(tmp_path: Path) -> None:
+    fresh, known, told = asked(tmp_path, {}, [2, 3], has_others=True)
+    assert (fresh, known) == ([], set())
+    (text,) = told
+    assert text.startswith("proof: no net that earlier searches have proven takes part: ")
+    assert "trained alone for 9 epochs with these settings" in text
+    assert asked(tmp_path, {}, [2, 3], has_others=True) == ([], set(), [])
 
 
 def test_a_search_that_was_stopped_takes_what_was_known_when_it_began(tmp_path: Path) -> None:

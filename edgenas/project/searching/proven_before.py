@@ -35,12 +35,19 @@ def proven_before(
     if first is None:
         first = [list(genes) for genes in _best(panel, prover, earlier)]
         memory.record(PROVEN, first)
+        if not first and len(prover.memory):
+            yield Note(_none_takes_part(prover.epochs))
     known = {tuple(genes) for genes in first}
     left = known - {finalist.candidate.genes for finalist in finalists}
     fresh = yield from panel.judge([i for i, candidate in enumerate(panel.candidates) if candidate.genes in left])
     if fresh:
         yield Note(f"proof: {many(len(fresh), 'net')} that earlier searches have proven, beside the finalists, at no cost")
     return fresh, known
+
+
+def _none_takes_part(epochs: int) -> str:
+    what = f"was evaluated with this supernet, meets these limits and was trained alone for {epochs} epochs with these settings"
+    return f"proof: no net that earlier searches have proven takes part: none of them {what}"
 
 
 def _best(panel: Panel, prover: Prover, earlier: EarlierNets) -> list[tuple[int, ...]]:
