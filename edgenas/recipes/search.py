@@ -39,7 +39,7 @@ from edgenas.project.searching.races import completed, raced, with_finalists
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
 from edgenas.project.searching.writing import analysis_of, write
-from edgenas.project.trainings.loaded_teacher import load_teacher
+from edgenas.project.trainings.loaded_teacher import load_teacher, require_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import ProxyReport, SpaceFacts
 from edgenas.runs import Found, Front, Journal, Note, Outcome, Progress, Record, locked, sha256_file
@@ -100,6 +100,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
     yield from costing.notes()
     yield from idle_notes(project.settings.search)
     question = ask(project, images, costing)
+    if question.proof_epochs and teaching_of(project)[0] > 0:
+        require_teacher(project, images)  # before hours of search
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:

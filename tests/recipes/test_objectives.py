@@ -14,7 +14,7 @@ import pytest
 from edgenas.costs import cost_models
 from edgenas.recipes import search
 from edgenas.spaces.pvt import PVT_NANO
-from tests.recipes.budgets import TASK, edgenas_in, make_project
+from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,18 @@ def test_a_latency_on_a_device_without_a_table_is_told_as_the_objective_that_it_
     assert value["error"]["message"] == "the objective latency_ms[foo]: there is no latency table 'foo'"
     code, value, _ = edgenas_in(folder, "search", "--minimize", "latency_ms:foo", "--latency-ms", "foo=3")
     assert value["error"]["message"] == "the limit on foo: there is no latency table 'foo'"
+
+
+def test_a_proof_by_a_teacher_that_was_never_trained_is_refused_before_a_net_is_evaluated(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.recipes.budgets.SMALL", tuple(each for each in SMALL if "proof_epochs" not in each))
+    shutil.copytree(folder, tmp_path / "untaught")
+    asked = ("--set", "train.kd_weight=0.5", "--max-macs", "1G")
+    code, value, _ = edgenas_in(tmp_path / "untaught", "search", *asked, "--set", "search.proof_epochs=1")
+    assert (code, value["error"]["type"]) == (1, "MissingInputError")
+    assert "there is no teacher yet" in value["error"]["message"]
+    assert not (tmp_path / "untaught" / "edgenas-run" / "search" / "evaluations.jsonl").exists()
 
 
 def test_nsga2_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,21 @@ from edgenas.training.teacher import SELF
 NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
 
 
+def require_teacher(project: Project, images: Images) -> CheckpointFacts:
+    """What the checkpoint of the run's teacher says of itself.
+
+    Raises:
+        MissingInputError: if it was never trained and has no checkpoint.
+        CheckpointError: if it belongs to another project.
+    """
+    path = project.run.teacher / WEIGHTS
+    if not has_weights(project.run.teacher):
+        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
+    plain = load_weights(path)[1]
+    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
+    return CheckpointFacts.said_by(path, plain)
+
+
 def load_teacher(project: Project, images: Images) -> nn.Module:
     """The run's teacher in eval mode, on the CPU.
 
@@ -25,14 +40,9 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
         MissingInputError: if it was never trained and has no checkpoint.
         CheckpointError: if it belongs to another project, or a net of others that it names is gone or changed.
     """
-    path = project.run.teacher / WEIGHTS
-    if not has_weights(project.run.teacher):
-        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
-    plain = load_weights(path)[1]
-    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
-    facts = CheckpointFacts.said_by(path, plain)
+    facts = require_teacher(project, images)
     if facts.members is not None:
         return load_team(project, images, facts)
     net = teacher_net(project.space, images.task, facts.teacher if facts.teacher is not None else SELF)
-    load_weights(path, net)
+    load_weights(project.run.teacher / WEIGHTS, net)
     return net.eval()
