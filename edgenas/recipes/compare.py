@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from edgenas.errors import MissingInputError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
 from edgenas.project.comparing.asking import Asked, parse_rivals
+from edgenas.project.comparing.caps import cap_remarks, caps_of, held_to
 from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.families import LatencyLimit, Looker
 from edgenas.project.comparing.files import NetFiles
@@ -102,7 +103,8 @@ def run(config: CompareConfig) -> Iterator[Record]:
         budget = EqualEffort(settings.equal, ours.epochs, ours.seconds, clock, paces)
         yield from _told(budget, fresh_rates(bench.project.settings))
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
-        nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
+        caps = caps_of(project.run, from_search=ours.contender.search_s is not None)
+        nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at, caps)
         trained = yield from _trained(config, bench, ours, asked, nets, limits, budget)
         contenders = named_apart([ours.contender, *(each for each in trained if isinstance(each, Contender)), *outsiders])
         left_out += [each for each in trained if isinstance(each, LeftOut)]
@@ -111,9 +113,9 @@ def run(config: CompareConfig) -> Iterator[Record]:
         files = NetFiles(project, stack.enter_context(scratch(project.run.path)))
         measured = yield from measure(project, contenders, ours.arch, table, timings, files)
         rows = yield from judge_all(project, contenders, measured, limit, files)
-        is_timed = measured[0] is not None
+        rows, is_timed = [held_to(caps, row) for row in rows], measured[0] is not None
         result = _result(project, ours, limit, table if is_timed else None, rows, left_out, images.splits.sha256)
-        result = replace(result, remarks=(*result.remarks, *_not_held_to(limits, result)))
+        result = replace(result, remarks=(*result.remarks, *cap_remarks(caps, rows), *_not_held_to(limits, result)))
         yield from _shown(project, images, result)
 
 
@@ -199,7 +201,13 @@ def _told(budget: EqualEffort, rates: Sequence[float]) -> Iterator[Note]:
 
 
 def _timm_nets(
-    bench: Bench, ours: Ours, asked: Sequence[Asked], table: RunTable | None, limit: LatencyLimit | None, memory: Memory
+    bench: Bench,
+    ours: Ours,
+    asked: Sequence[Asked],
+    table: RunTable | None,
+    limit: LatencyLimit | None,
+    memory: Memory,
+    caps: Mapping[str, float],
 ) -> Generator[Record, None, tuple[list[NetAndFile], list[LeftOut]]]:
     """Nets of timm that were named, and those that ``auto`` finds, each once; and families without one that fits.
 
@@ -222,7 +230,9 @@ def _timm_nets(
                     "auto measures nets, and there is no latency table of this device",
                     hint="run `edgenas profile`, or name rivals: --with timm:NAME",
                 )
-            looker = Looker(bench.project, bench.images.task, ours.arch, table, limit, settings.sides, settings.stem_stride, memory)
+            most = {name: caps[name] for name in ("params", "macs") if name in caps}
+            device = (table, limit, settings.sides, settings.stem_stride)
+            looker = Looker(bench.project, bench.images.task, ours.arch, *device, memory, most)
             fitting, left_out = yield from looker.look()
             nets += [(net, None) for net in fitting]
     return list(dict.fromkeys(nets)), left_out

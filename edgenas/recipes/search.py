@@ -99,9 +99,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     costing = open_costing(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from costing.notes()
     yield from idle_notes(project.settings.search)
-    question = ask(project, images, costing)
-    if question.proof_epochs and teaching_of(project)[0] > 0:
-        require_teacher(project, images)  # before hours of search
+    question = _answerable(ask(project, images, costing))
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
@@ -128,6 +126,18 @@ def run(config: SearchConfig) -> Iterator[Record]:
         yield from [] if result.doubts is None else [Note(result.doubts, is_warning=True, in_view=True)]
         outputs |= yield from page_beside(project, images)
     yield Outcome(result, outputs)
+
+
+def _answerable(question: Question) -> Question:
+    """The question, where all that its proof needs is there: said before hours of search.
+
+    Raises:
+        MissingInputError: if finalists are to learn from a teacher that was never trained.
+        CheckpointError: if that belongs to another project.
+    """
+    if question.proof_epochs and teaching_of(question.project)[0] > 0:
+        require_teacher(question.project, question.images)
+    return question
 
 
 def _surveyed(question: Question, rng: np.random.Generator) -> Generator[Note, None, tuple[Feasibility, SpaceFacts]]:

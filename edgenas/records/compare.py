@@ -55,6 +55,7 @@ class ComparedNet(JsonRecord):
         latency_ms_measured: median, in turn with the others; None where nothing was measured.
         latency_ms_quantile: that the limit is on, where it is not on the median.
         fits: whether it keeps to the limit; None where nothing was measured, or nothing limits.
+        breaks: limits of the search on parameters and multiply-accumulates that it breaks, in words; None where none.
         weights: where its training started; ``finished`` where it was not trained here.
         pretrained: file that it started from.
         teaching: ``teacher`` or ``labels``.
@@ -86,6 +87,7 @@ class ComparedNet(JsonRecord):
     latency_ms_measured: float | None
     latency_ms_quantile: Annotated[PromisedQuantile | None, OMITTED] = None
     fits: bool | None
+    breaks: Annotated[tuple[str, ...] | None, OMITTED] = None
     weights: str
     pretrained: Annotated[str | None, OMITTED] = None
     teaching: Annotated[str | None, OMITTED] = None
@@ -113,8 +115,8 @@ class ComparedNet(JsonRecord):
 
     @property
     def may_win(self) -> bool:
-        """Whether it may be recommended: it keeps to the limit where that is known, and its export answers like its source."""
-        return self.fits is not False and self.parity != "failed"
+        """Whether it may be recommended: it keeps to the limits where that is known, and its export answers like its source."""
+        return self.fits is not False and not self.breaks and self.parity != "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,9 +74,15 @@ def _costs(result: CompareResult) -> Table:
         latencies[-1] += "" if net.fits is not False else " !"
         minutes = "–" if net.seconds is None else f"{net.seconds / 60:.1f}"
         epochs = "–" if net.epochs is None else f"{net.epochs:,}"
-        macs = "–" if net.macs is None else count(net.macs)
-        rows.add_row(_mark(result, net), px, count(net.params), macs, *latencies, net.weights, epochs, minutes)
+        params, macs = count(net.params), "–" if net.macs is None else count(net.macs)
+        params, macs = (f"{text} !" if _breaks(net, name) else text for name, text in (("params", params), ("macs", macs)))
+        rows.add_row(_mark(result, net), px, params, macs, *latencies, net.weights, epochs, minutes)
     return rows
+
+
+def _breaks(net: ComparedNet, quantity: str) -> bool:
+    """Whether a net breaks the search's limit on its ``params`` or ``macs``."""
+    return any(f" {quantity}, " in text for text in net.breaks or ())
 
 
 def _accuracies(result: CompareResult) -> Table:

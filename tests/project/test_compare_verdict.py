@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgenas.errors import UsageError
 from edgenas.project.comparing.asking import parse_rivals
+from edgenas.project.comparing.caps import cap_remarks, held_to
 from edgenas.project.comparing.families import FAMILIES, LatencyLimit, Looker, family_of
 from edgenas.project.comparing.judging import RivalAnswers, compared
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
@@ -131,6 +133,47 @@ def test_a_searched_net_beyond_the_limit_is_said_without_rivals_too() -> None:
     found = rows(answers("searched", 0, fits=False), answers("slow", 60, fits=False))
     text = "the searched net takes more than the limit; there is no rival within 5 ms: nothing is compared"
     assert verdict(found, LIMIT) == text
+
+
+def test_without_a_trained_rival_nothing_says_that_none_fits() -> None:
+    text = "there is no rival within 5 ms that is trained: nothing is compared"
+    assert verdict(rows(answers("searched", 0)), LIMIT) == text
+
+
+@pytest.mark.parametrize("caps", [{"params": 1000.0, "macs": 2000.0}, {"params": 1000.0}, {"macs": 2000.0}])
+def test_a_better_rival_that_breaks_other_limits_of_the_search_is_not_taken(caps: dict[str, float]) -> None:
+    found = rows(answers("searched", 60), answers("resnet18", 10))
+    found[1] = replace(found[1], params=5_000, macs=7_000)
+    assert winner_of(found) == "resnet18"
+    found = [held_to(caps, row) for row in found]
+    assert winner_of(found) == "searched"
+    assert verdict(found, LIMIT) == "there is no rival within the search's limits: nothing is compared"
+    (said,) = cap_remarks(caps, found)
+    assert said.startswith("resnet18 has ")
+    assert said.endswith("it is shown, and not taken")
+    assert ("5,000 params, asked at most 1,000" in said, "7,000 macs, asked at most 2,000" in said) == (
+        "params" in caps,
+        "macs" in caps,
+    )
+
+
+def test_limits_that_nobody_can_ask_of_other_families_are_said() -> None:
+    found = [held_to({"memory_mb": 1.5}, row) for row in rows(answers("searched", 60), answers("resnet18", 10))]
+    assert winner_of(found) == "resnet18"
+    (said,) = cap_remarks({"memory_mb": 1.5, "params>=": 10.0}, found)
+    assert said == "limits of the search that nobody has asked of resnet18: memory_mb <= 1.5"
+    assert list(cap_remarks({"params": 10.0}, found)) == []
+
+
+def test_auto_looks_at_no_net_beyond_limits_on_parameters_and_macs() -> None:
+    kept: dict[str, list[int]] = {}
+    costs = {"resnet10t": [5_000, 100], "resnet18": [5_000, 400], "resnet50": [20_000, 50]}
+    for name, pair in costs.items():
+        kept[f"costs {TimmNet(name, 64, None)}"] = pair
+    memory: Any = SimpleNamespace(recall=kept.get, record=None)
+    nothing: Any = None
+    looker = Looker(nothing, nothing, {}, nothing, LIMIT, (64,), None, memory, {"params": 5_000.0, "macs": 200.0})
+    assert [net.name for net in looker._work(tuple(costs))] == ["resnet10t"]
 
 
 def test_a_rival_that_misses_fewer_positives_is_said() -> None:

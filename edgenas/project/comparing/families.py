@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edgenas.errors import UsageError
@@ -12,7 +13,7 @@ from edgenas.latency.measuring import Measured, OtherNet
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable
-from edgenas.records import Arch, LeftOut, PromisedQuantile, Quantile
+from edgenas.records import Arch, LeftOut, PromisedQuantile, Quantile, limit_text
 from edgenas.runs import Note, Record
 from edgenas.spaces import Task
 from edgenas.training.timm_nets import TimmNet, deployable
@@ -90,6 +91,7 @@ class Looker:
         task: of the images.
         sides, stem_stride: as the settings say.
         memory: keeps what was measured and counted.
+        caps: most ``params`` and ``macs`` by limits of the search; nets beyond them are not looked at.
     """
 
     project: Project
@@ -100,6 +102,7 @@ class Looker:
     sides: Sequence[int]
     stem_stride: int | None
     memory: Memory
+    caps: Mapping[str, float] = field(default_factory=dict)
 
     def look(self) -> Generator[Record, None, tuple[list[TimmNet], list[LeftOut]]]:
         """Find every family's net of most multiply-accumulates whose latency fits, and the families of which none does."""
@@ -108,7 +111,7 @@ class Looker:
             seen = yield from self._largest(family, names, best_rate)
             best_rate = max(best_rate, seen.rate)
             if seen.net is None:
-                left_out.append(_left_out(family, seen.latency_ms, self.limit))
+                left_out.append(_left_out(family, seen.latency_ms, self.limit, self.caps))
             else:
                 yield Note(f"{family}: {seen.net} takes {seen.latency_ms:.3g} ms and is the largest that fits {self.limit}")
                 looked.append(seen.net)
@@ -148,21 +151,21 @@ class Looker:
 
         work: dict[TimmNet, float] = {}
         for name in names:
-            macs = self._macs(TimmNet(name, COUNTED_PX, self.stem_stride)) if timm.is_model(name) else None
-            if macs is not None:
-                work |= {TimmNet(name, side, self.stem_stride): macs * (side / COUNTED_PX) ** 2 for side in self.sides}
-        return work
+            costs = self._costs(TimmNet(name, COUNTED_PX, self.stem_stride)) if timm.is_model(name) else None
+            if costs is not None and costs[0] <= self.caps.get("params", math.inf):
+                work |= {TimmNet(name, side, self.stem_stride): costs[1] * (side / COUNTED_PX) ** 2 for side in self.sides}
+        return {net: macs for net, macs in work.items() if macs <= self.caps.get("macs", math.inf)}
 
-    def _macs(self, net: TimmNet) -> int | None:
-        """Multiply-accumulates of one image; None where the net cannot be built."""
-        macs = self.memory.recall(f"macs {net}")
-        if macs is None:
+    def _costs(self, net: TimmNet) -> tuple[int, int] | None:
+        """Parameters and multiply-accumulates of one image; None where the net cannot be built."""
+        costs = self.memory.recall(f"costs {net}")
+        if costs is None:
             try:
-                macs = net.costs(self.task)[1]
+                costs = [*net.costs(self.task)]
             except UsageError:
-                macs = -1
-            self.memory.record(f"macs {net}", macs)
-        return None if macs < 0 else int(macs)
+                costs = []
+            self.memory.record(f"costs {net}", costs)
+        return (int(costs[0]), int(costs[1])) if costs else None
 
     def _taken(self, net: TimmNet, family: str) -> Generator[Record, None, float]:
         """What a net takes, by the limit's quantile, timed beside the winner.
@@ -203,7 +206,10 @@ class _Seen:
     rate: float
 
 
-def _left_out(family: str, latency_ms: float | None, limit: LatencyLimit) -> LeftOut:
+def _left_out(family: str, latency_ms: float | None, limit: LatencyLimit, caps: Mapping[str, float]) -> LeftOut:
+    if latency_ms is None and caps:
+        asked = ", ".join(limit_text(name, f"{value:,.12g}") for name, value in caps.items())
+        return LeftOut(name=family, reason=f"timm has none with {asked} that can be built for these sides")
     if latency_ms is None:
         return LeftOut(name=family, reason="timm has none that can be built for these sides")
     reason = f"its smallest takes {latency_ms:.3g} ms, more than {limit}"

@@ -33,8 +33,9 @@ def verdict(rows: Sequence[ComparedNet], limit: LatencyLimit | None, typed: Call
     rivals = [row for row in rows[1:] if row.may_win]
     where = f" within {limit}" if limit is not None and rows[0].fits is not None else ""
     if not rivals:
+        where = " within the search's limits" if any(row.breaks for row in rows[1:]) else where
         out = "" if rows[0].may_win else f"{_why_out(rows[0])}; "
-        return f"{out}there is no rival{where}: nothing is compared"
+        return f"{out}there is no rival{where}{'' if len(rows) > 1 else ' that is trained'}: nothing is compared"
     winner = winner_of(rows)
     if winner != SEARCHED:
         return _behind(rows, winner, where, typed)
