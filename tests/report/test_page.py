@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.records import Manifest, Proportion
+from edgenas.records import Latencies, Manifest, Proportion, TableFacts
 from edgenas.report.page.axes import Axis, Plot, round_ticks
 from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
@@ -17,7 +17,7 @@ from edgenas.report.page.marks import Point, limit, line, points
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.nets import trained
 from edgenas.report.page.sheets import limits, quoted
-from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
+from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, latency_limit, sentence
 from edgenas.report.page.wording import first_upper
 from edgenas.report.terminal import Screen
 from edgenas.runs import Outcome, Picture
@@ -167,6 +167,27 @@ def test_a_tile_is_good_only_where_something_was_shown() -> None:
     assert four_tiles(slow)[2].state == BAD
     predicted = a_page(deployed=replace(page.deployed, latency_ms_measured=None))
     assert (four_tiles(predicted)[2].state, "not measured" in four_tiles(predicted)[2].under) == (OPEN, True)
+
+
+def test_limits_on_further_devices_are_shown_with_what_is_predicted_there() -> None:
+    page = a_page()
+    assert page.search is not None
+    assert page.search.winner is not None
+    there = Latencies(predicted_ms=0.5, upper_ms=0.6, measured_ms=None)
+    facts = TableFacts(path="n", sha256="0" * 64, device="Box N100", runtime="onnxruntime-cpu", precision="fp32", batch_size=1)
+    limits = {"latency_ms[box]": 0.7, **page.search.limits, "latency_ms>=": 0.1}
+    winner = replace(page.search.winner, latencies={"box": there})
+    search = replace(page.search, limits=limits, tables={"box": facts}, winner=winner)
+    assert page.deployed is not None
+    ours = a_page(search=search, deployed=replace(page.deployed, arch=winner.arch))
+    tile = four_tiles(ours)[2]
+    assert latency_limit(ours) == latency_limit(page)  # that of this device, whatever comes first
+    assert (tile.state, tile.under.endswith("; on box (Box N100): 0.5 ms predicted, limit 0.7 ms")) == (OPEN, True)
+    assert "What the net takes on box (Box N100): 0.5 ms predicted, limit 0.7 ms." in Reading(document(ours)).text
+    rival = a_page(search=search, deployed=replace(page.deployed, arch=None))
+    assert four_tiles(rival)[2].under.endswith("; on box (Box N100): not known of this net, limit 0.7 ms")
+    timed = replace(search, winner=replace(winner, latencies={"box": replace(there, measured_ms=0.55)}))
+    assert four_tiles(a_page(search=timed, deployed=replace(page.deployed, arch=winner.arch)))[2].state == GOOD
 
 
 def test_an_export_of_other_weights_does_not_count() -> None:

@@ -9,7 +9,7 @@ from edgenas.percents import percent, with_interval
 from edgenas.records import EQUAL_WORD, BenchResult, DataSheet, PageExport, ResultsPage
 from edgenas.report.page.gallery import contact_sheet
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
-from edgenas.report.page.tiles import worst_verdict
+from edgenas.report.page.tiles import other_devices, worst_verdict
 from edgenas.report.page.wording import first_upper, short_hash
 
 MOST_CLASSES = 40
@@ -206,6 +206,7 @@ def limits(page: ResultsPage) -> Iterator[str]:
         context = page.table.context
         where = f"on another device than {context.device}, in another runtime than {context.runtime}"
         yield f"Latencies {where}, at other clocks or under other load."
+    yield from (f"What the net takes {device}." for device in other_devices(page) if " measured, " not in device)
     if page.compare is None:
         yield "Whether a net of timm would do as well in the same time: edgenas compare asks that."
     elif page.compare is not None:

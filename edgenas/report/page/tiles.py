@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgenas.records import EQUAL_WORD, Metrics, PageExport, Proportion, ResultsPage
+from edgenas.records import AT_LEAST, EQUAL_WORD, Latencies, Metrics, PageExport, Proportion, ResultsPage, SearchResult
 from edgenas.report.page.markup import Html, join, note, tag
 from edgenas.report.page.wording import NETS, counted, first_upper, interval, ms, net_name, only
 from edgenas.stats import wilson
@@ -158,8 +158,35 @@ def latency_of(page: ResultsPage) -> tuple[float | None, str]:
 
 def latency_limit(page: ResultsPage) -> float | None:
     """The search's limit on the latency of the first device; None without one."""
-    limits = page.search.limits if page.search is not None else {}
-    return next((value for name, value in limits.items() if name.startswith("latency_ms")), None)
+    return next(iter(_latency_limits(page.search).values()), None)
+
+
+def _latency_limits(search: SearchResult | None) -> dict[str, float]:
+    """Upper limits on latencies by name, that of the first device first."""
+    limits = search.limits if search is not None else {}
+    found = {name: value for name, value in limits.items() if name.startswith("latency_ms") and not name.endswith(AT_LEAST)}
+    return {name: found[name] for name in sorted(found, key=lambda name: name != "latency_ms")}
+
+
+def other_devices(page: ResultsPage) -> Iterator[str]:
+    """For every further device that the search limited: its limit, and what is known of the net that would be deployed there."""
+    search, net = page.search, page.deployed
+    if search is None:
+        return
+    winner = search.winner
+    is_winner = winner is not None and net is not None and net.arch == winner.arch and net.ensemble is None
+    known = (winner.latencies or {}) if winner is not None and is_winner else {}
+    for name, limit in [*_latency_limits(search).items()][1:]:
+        alias = name.removeprefix("latency_ms[").removesuffix("]")
+        table = (search.tables or {}).get(alias)
+        device = alias if table is None else f"{alias} ({table.device})"
+        yield f"on {device}: {_there(known.get(alias))}, limit {ms(limit)}"
+
+
+def _there(latencies: Latencies | None) -> str:
+    if latencies is None or latencies.predicted_ms is None:
+        return "not known of this net"
+    return f"{ms(latencies.predicted_ms)} predicted" if latencies.measured_ms is None else f"{ms(latencies.measured_ms)} measured"
 
 
 def _latency_tile(page: ResultsPage) -> Tile:
@@ -172,8 +199,11 @@ def _latency_tile(page: ResultsPage) -> Tile:
     under = f"{kind}, median of single calls{where}" if kind == "measured" else f"predicted by the table{where}, not measured"
     if limit is None:
         return Tile("Latency", ms(value), f"{under}; no limit was set")
-    state = BAD if value > limit else (GOOD if kind == "measured" else OPEN)
-    return Tile("Latency", ms(value), f"{under}; limit {ms(limit)}, {'kept' if value <= limit else 'not kept'}", state)
+    others = [*other_devices(page)]
+    is_shown = kind == "measured" and all(" measured, " in each for each in others)
+    state = BAD if value > limit else (GOOD if is_shown else OPEN)
+    under = "; ".join([f"{under}; limit {ms(limit)}, {'kept' if value <= limit else 'not kept'}", *others])
+    return Tile("Latency", ms(value), under, state)
 
 
 def worst_verdict(exports: tuple[PageExport, ...]) -> str:
