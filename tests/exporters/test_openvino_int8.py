@@ -62,6 +62,21 @@ def test_depthwise_convolutions_are_multiplied_in_integers(tmp_path: Path) -> No
     assert found["u8"] + found["i8"] == sum(found.values()) == 3
 
 
+def biases(model: Any) -> list[float]:
+    """What is added, as one sorted list."""
+    added = (node.input_value(1).get_node() for node in model.get_ordered_ops() if node.get_type_name() == "Add")
+    return sorted(value for node in added if node.get_type_name() == "Constant" for value in node.get_data().ravel().tolist())
+
+
+def test_biases_stay_as_they_were_trained(tmp_path: Path) -> None:
+    layers = [drawn(nn.Conv2d, INPUT_SHAPE[0], 16, 3), nn.ReLU(), drawn(nn.Conv2d, 16, 16, 3), nn.ReLU(), nn.Flatten()]
+    model = opened(nn.Sequential(*layers, drawn(nn.Linear, 16 * 16, 3)), tmp_path)
+    fold(model)
+    before = biases(model)
+    assert len(before) == 16 + 16 + 3
+    assert biases(openvino_int8(model, SPEC)[0]) == before
+
+
 def test_products_of_constants_with_what_they_read_stay_float(tmp_path: Path) -> None:
     model = opened(drawn(Pooled), tmp_path)
     fold(model)
