@@ -260,13 +260,16 @@ def judge(net: Net, kept: Kept, options: argparse.Namespace) -> None:
     """Parity of every file on images of the test split; of engines by their emulation."""
     from edgenas.training.evaluation import logits
 
+    entries = kept.found.get(net.name, {})
+    judged = [name for name, entry in entries.items() if entry.get("files") and "parity" not in entry]
+    if not judged:
+        return
     images, labels = rows_of(net.images, "test", options.num_test)
     reference = logits(net.module, images)
     names, positive = net.images.class_names, net.images.positive
     accuracy = float((reference.argmax(1) == labels).mean())
-    for name, entry in kept.found.get(net.name, {}).items():
-        if "parity" in entry or not entry.get("files"):
-            continue
+    for name in judged:
+        entry = entries[name]
         try:
             parity = judge_parity(exported(entry["files"][0], options.folder), reference, images, labels, names, positive=positive)
         except EdgeNASError as error:

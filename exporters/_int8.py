@@ -152,7 +152,8 @@ def require_plan(plan: QuantisationPlan, calibration: CalibrationImages) -> None
     allowed = f"at least {plan.effect}; allowed are {calibration.words}, and {len(plan.left_out)} groups of layers were left out"
     if plan.nodes:
         raise GateError(
-            f"int8 changes decisions on calibrate: {allowed} when {2 * BUDGET_S:g} s were over",
+            f"int8 changes decisions on calibrate: {allowed} when {BUDGET_S:g} s of trying layers alone, or {2 * BUDGET_S:g} s "
+            "in all, were over",
             hint="export with precision fp32, or calibrate with fewer images (export.calibration_images)",
         )
     raise GateError(

@@ -21,6 +21,7 @@ from edgenas.graphs.leaving import QuantisationPlan
 from ._int8 import calibration_of, effect_of, notes_of, planned
 from ._native import quiet
 from ._pte import LOGGERS
+from ._qat import without_qat
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -102,7 +103,13 @@ class Quantiser:
             raise UsageError("torchao takes ranges by minmax or percentile, not by entropy", hint=hint)
         observers = {"minmax": observer.MinMaxObserver, "percentile": _percentile_observer(observer.HistogramObserver)}
         kind = observers[calibration.method].with_args(eps=_EPS)
-        return cls(calibration, spec.kept, quantize_pt2e.prepare_pt2e, quantize_pt2e.convert_pt2e, _annotator_of(kind))
+
+        def convert(observed: GraphModule) -> GraphModule:
+            with without_qat(quantize_pt2e):
+                converted: GraphModule = quantize_pt2e.convert_pt2e(observed)
+            return converted
+
+        return cls(calibration, spec.kept, quantize_pt2e.prepare_pt2e, convert, _annotator_of(kind))
 
     def quantised(self, program: ExportedProgram, size: int) -> Int8Program:
         """Quantise a traced net as far as the images are still decided as before.

@@ -39,6 +39,10 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
     NNCF quantises the products of weights and activations, activations unsigned where they allow it. Where that changes more
     decisions on ``spec.calibration`` than are allowed there, it puts layers back to float32, those first that move the rule most.
 
+    Args:
+        model: float32; its constants are folded in place.
+        spec: what is asked for.
+
     Raises:
         MissingBackendError: without NNCF.
         UsageError: for a way to take ranges that NNCF does not know.
@@ -47,7 +51,8 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
     """
     nncf = load_nncf()
     calibration = calibration_of(spec)
-    options = _options(nncf, calibration, spec.kept)
+    fold(model)
+    options = _options(nncf, calibration, spec.kept, weights_first(model))
     images = [calibration[row : row + 1] for row in range(len(calibration))]
     before_NK = _logits(_compiled(model), images)
     with _hushed():
@@ -165,7 +170,8 @@ def _value(effect: Effect, may_miss: bool) -> float:
     return 1.0 - effect.changed - 2 * misses - effect.error if np.isfinite(effect.error) else -3.0
 
 
-def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...]) -> dict[str, Any]:
+def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...], names: list[str]) -> dict[str, Any]:
+    """What NNCF is told: how ranges are taken, and what stays float32, by starts of names or types, and by whole names."""
     parameters = nncf.quantization.range_estimator
     if calibration.method == "entropy":
         raise UsageError("NNCF takes ranges by minmax or percentile, not by entropy", hint="--set export.calibration=percentile")
@@ -181,13 +187,36 @@ def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, 
     return {
         "model_type": nncf.ModelType.TRANSFORMER,
         "preset": nncf.QuantizationPreset.MIXED,
-        "ignored_scope": nncf.IgnoredScope(types=types, patterns=patterns, validate=False),
+        "ignored_scope": nncf.IgnoredScope(names=names, types=types, patterns=patterns, validate=False),
         # NNCF's own ranges of transformers (means of extremes, after SmoothQuant) moved logits of a PVT fifteen times as far
         "advanced_parameters": nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges,
+            disable_bias_correction=True,  # by means of what layers give: logits of a small net moved four times as far
             smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
         ),
     }
+
+
+def fold(model: Any) -> None:
+    """Compute what depends on constants alone, in place.
+
+    NNCF takes the axis of channels from the shape of a constant. Behind the Reshape that OpenVINO makes of them, weights of a
+    depthwise convolution got a scale for every column of each kernel, which the CPU plug-in multiplies in float32.
+    """
+    from openvino import passes
+
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
+def weights_first(model: Any) -> list[str]:
+    """Names of the matrix products that multiply constants by what they read, as a pool written as a product does.
+
+    NNCF scales each row of the constant, and the CPU plug-in knows scales of a result's columns alone.
+    """
+    products = (node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul")
+    return [node.get_friendly_name() for node in products if node.input_value(0).get_node().get_type_name() == "Constant"]
 
 
 def quantized_products(model: Any) -> list[str]:

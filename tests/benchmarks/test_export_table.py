@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -76,6 +76,15 @@ def test_files_are_timed_without_images_and_not_timed_again(tmp_path: Path) -> N
     assert timed["ms"] > 0
     export_study.time_files("tiny", kept, options)
     assert kept.of("tiny", export_study.BASE)["1_threads"] == timed
+
+
+def test_images_are_read_only_where_a_file_is_to_be_judged(tmp_path: Path) -> None:
+    kept = export_study.Kept(tmp_path / "found.json")
+    kept.of("tiny", "onnx-int8")["error"] = "refused"
+    kept.of("tiny", "onnx-fp32").update(files=[{}], parity={"verdict": "passed"})
+    unread = export_study.Net("tiny", tiny_net(), cast(Any, None), 8)
+    export_study.judge(unread, kept, argparse.Namespace(num_test=2, folder=tmp_path))  # raises where images are asked for
+    assert kept.found["tiny"]["onnx-fp32"]["parity"] == {"verdict": "passed"}
 
 
 def test_trained_weights_are_taken_by_the_name_in_their_file_and_read_images_as_they_were_trained(

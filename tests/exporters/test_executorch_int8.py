@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgenas.exporters._int8_executorch import layers_of
+from edgenas.exporters._int8_executorch import Quantiser, layers_of
 from edgenas.exporters._lowering import traced
 from edgenas.exporters._pte import read_pte, types_of
 from edgenas.exporters._pte_quick import xnnpack_values
 from edgenas.exporters._pte_shares import shares_of_pte
+from edgenas.exporters._qat import without_qat
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from torch import nn
 
@@ -139,6 +140,46 @@ def test_a_net_without_layers_has_nothing_to_quantise(tmp_path: Path) -> None:
     net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     with pytest.raises(ExportError, match="nothing to quantise: no convolution or linear layer"):
         ExecuTorchExporter().export(net, SPEC, tmp_path)
+
+
+def normed_net() -> nn.Module:
+    """A batch norm that no convolution can take in."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+        )
+    return net.eval()
+
+
+def test_nets_with_a_batch_norm_are_not_searched_for_training_that_was_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchao.quantization.pt2e import qat_utils, quantize_pt2e
+
+    def refused(*_: object) -> None:
+        raise AssertionError
+
+    searched = quantize_pt2e._fold_conv_bn_qat
+    monkeypatch.setattr(qat_utils, "_get_aten_graph_module_for_pattern", refused)
+    allowed = replace(SPEC, calibration=replace(CALIBRATION, max_changed=1.0))
+    found = Quantiser.of(allowed).quantised(traced(normed_net(), allowed, "net"), 1)
+    assert "quantize_per_tensor" in found.module.code
+    assert quantize_pt2e._fold_conv_bn_qat is searched
+
+
+@pytest.mark.slow
+def test_a_graph_that_was_not_searched_is_the_same() -> None:
+    from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
+    from torchao.quantization.pt2e import quantize_pt2e
+
+    def converted() -> str:
+        quantiser = xnnpack.XNNPACKQuantizer().set_global(xnnpack.get_symmetric_quantization_config(is_per_channel=True))
+        observed = quantize_pt2e.prepare_pt2e(traced(normed_net(), SPEC, "net").module(), quantiser)
+        observed(torch.from_numpy(images(1)))
+        return str(quantize_pt2e.convert_pt2e(observed).code)
+
+    plain = converted()
+    with without_qat(quantize_pt2e):
+        assert converted() == plain
 
 
 @pytest.mark.slow  # the layers are tried one by one
