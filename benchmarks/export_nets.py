@@ -7,13 +7,14 @@ its source does. A demo's net is trained.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgenas.spaces import SearchSpace, Task, get_space
+from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.named import NAMED
 from edgenas.spaces.reported import host
 
@@ -30,16 +31,23 @@ class Net:
     shape: tuple[int, int, int]
 
 
-def nets(names: Sequence[str], demo: Path | None = None) -> Iterator[Net]:
-    """The nets of these names, one at a time; ``demo`` without a run folder is the largest net of the demo's space."""
+def nets(names: Sequence[str], demo: Path | None = None, *, seed: int = 0, px: int = PX) -> Iterator[Net]:
+    """The nets of these names, one at a time; ``demo`` without a run folder is the largest net of the demo's space.
+
+    Args:
+        names: of `NAMES`, or of timm.
+        demo: run folder of `edgenas demo`.
+        seed: weights are drawn from.
+        px: side of the images that they read, the demo's apart. Architectures stay those of `PX`.
+    """
     import torch
 
     for name in names:
-        torch.manual_seed(0)
-        yield _demo(demo) if name == "demo" else Net(name, _module(name).eval(), (3, PX, PX))
+        torch.manual_seed(seed)
+        yield _demo(demo) if name == "demo" else Net(name, _module(name, px).eval(), (3, px, px))
 
 
-def _module(name: str) -> Any:
+def _module(name: str, px: int) -> Any:
     import timm
 
     from edgenas.supernets import build_net
@@ -52,7 +60,17 @@ def _module(name: str) -> Any:
     else:
         space = get_space(name)
         genes = _near(space, 600e6)
-    return build_net(space, Task(CLASSES, 3, PX), tuple(int(gene) for gene in genes))
+    row = tuple(int(gene) for gene in genes)
+    return build_net(space if px == PX else _reading(space, row, px), Task(CLASSES, 3, px), row)
+
+
+def _reading(space: SearchSpace, row: Sequence[int], px: int) -> SearchSpace:
+    """The same space, but a net of these genes reads images of another side, which none of its options need be."""
+    if RESOLUTION not in space.index:
+        return space
+    at = space.index[RESOLUTION]
+    asked = replace(space.choices[at], options=tuple(px + option - row[at] for option in range(len(space.choices[at].options))))
+    return replace(space, choices=(*space.choices[:at], asked, *space.choices[at + 1 :]))
 
 
 def _near(space: SearchSpace, wanted: float) -> Any:

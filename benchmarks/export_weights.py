@@ -1,9 +1,9 @@
-"""Weights that mean something for studies of export: a net of timm, trained on Fashion-MNIST at 224 px within half an hour of CPU.
+"""Weights that mean something for studies of export: a net trained on Fashion-MNIST at 224 px within half an hour of CPU.
 
-An export of random weights says nothing of decisions. Nets whose weights serve any size of image are trained on small images
-first, where a step costs a sixteenth, then on images of twice the side, last at 224 px. Schedule and seed are fixed and nothing is
-chosen, so the test images are read once, at the end. The last 5,000 training images are not trained on: they are there to calibrate
-with.
+An export of random weights says nothing of decisions. The net is one of `benchmarks.export_nets` whose weights serve any size of
+image: it is trained on small images first, where a step costs a sixteenth, then on images of twice the side, last at 224 px.
+Schedule and seed are fixed and nothing is chosen, so the test images are read once, at the end. The last 5,000 training images are
+not trained on: they are there to calibrate with.
 
     OMP_NUM_THREADS=1 nice -n 10 python -m benchmarks.export_weights --output pvt_v2_b0_fmnist.safetensors
 """
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.export_nets import nets
 from edgenas.data.fashion_mnist import read_idx
 
 IMAGE_PX = 224
@@ -149,16 +150,14 @@ def save(net: nn.Module, path: Path, facts: dict[str, object]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train stage by stage, keep the weights after each, test once."""
-    import timm
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", default="pvt_v2_b0")
+    parser.add_argument("--net", default="pvt_v2_b0", help="Of timm, or of `benchmarks.export_nets`.")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shorter", type=int, default=1, help="divides the number of steps, to try the script")
+    sides = [stage.image_px for stage in STAGES]
+    parser.add_argument("--sides", type=int, nargs="+", choices=sides, default=sides, help="Of images; AutoFormer-T: 224.")
     options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
-    net = timm.create_model(options.net, num_classes=NUM_CLASSES)
     facts: dict[str, object] = {
         "net": options.net,
         "seed": options.seed,
@@ -166,11 +165,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "preprocessing": {"image_px": IMAGE_PX, "mean": MEAN, "std": STD, "channels": 3},
     }
     start = time.process_time()
-    for stage in STAGES:
+    state: dict[str, Tensor] | None = None
+    for stage in (each for each in STAGES if each.image_px in options.sides):
+        (drawn,) = nets([options.net], seed=options.seed, px=stage.image_px)
+        net = drawn.module
+        if state is not None:
+            net.load_state_dict(state)
         shorter = Stage(stage.image_px, stage.batch_size, max(1, stage.num_steps // options.shorter), stage.learning_rate)
         for step, loss in train(net, shorter, seed=options.seed):
             sys.stdout.write(f"{stage.image_px} px step {step} loss {loss:.3f} ({time.process_time() - start:.0f} s of CPU)\n")
             sys.stdout.flush()
+        state = net.state_dict()
         save(net, options.output, facts | {"finished_px": stage.image_px})
     facts |= {"finished_px": IMAGE_PX, "test_accuracy": accuracy(net, "test", None if options.shorter == 1 else 64)}
     save(net, options.output, facts)

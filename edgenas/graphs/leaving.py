@@ -1,7 +1,8 @@
 """Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
-left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns.
+left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns, and last
+single layers of those that are.
 """
 
 from __future__ import annotations
@@ -131,7 +132,14 @@ def plan(
         num = len(alone) if num == most < len(alone) else num  # what is left does not hold either
         return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=False)
     holding = QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=True)
-    return _returned(groups, holding, measure, holds, lambda: clock() - start > 2 * budget_s)
+
+    def is_over() -> bool:
+        return clock() - start > 2 * budget_s
+
+    last = holding.left_out[-1][0]  # which was needed
+    returned = _returned(groups, holding, measure, holds, is_over, kept=last)
+    parts, single = _split(groups, returned, rank or measure, is_over)
+    return _returned(parts, single, measure, holds, is_over) if parts != tuple(groups) else returned
 
 
 def _returned(
@@ -140,18 +148,53 @@ def _returned(
     measure: Callable[[Sequence[str]], Effect],
     holds: Callable[[Effect], bool],
     is_over: Callable[[], bool],
+    kept: LayerGroup | None = None,
 ) -> QuantisationPlan:
-    """A plan that holds, with groups quantised again that it can do with, the least harmful first: order alone leaves out some."""
+    """A plan that holds, with groups quantised again that it can do with, the least harmful first: order alone leaves out some.
+
+    Args:
+        groups: all of them.
+        found: which are left out.
+        measure: effect of quantising some nodes.
+        holds: whether an effect is small enough.
+        is_over: whether time is.
+        kept: is not tried.
+    """
     left_out, effect = list(found.left_out), found.effect
-    for each in reversed(found.left_out[:-1]):  # without the last, which was needed
+    for each in reversed(found.left_out):
         if is_over():
             break
+        if each[0] is kept:
+            continue
         fewer = [other for other in left_out if other is not each]
         tried = measure(_without(groups, [group for group, _ in fewer]))
         if holds(tried):
             left_out, effect = fewer, tried
     nodes = _without(groups, [group for group, _ in left_out])
     return replace(found, nodes=nodes, left_out=tuple(left_out), effect=effect)
+
+
+def _split(
+    groups: Sequence[LayerGroup],
+    found: QuantisationPlan,
+    rank: Callable[[Sequence[str]], Effect],
+    is_over: Callable[[], bool],
+) -> tuple[tuple[LayerGroup, ...], QuantisationPlan]:
+    """The same plan with every group of several layers that is left out as so many groups of one, worst first.
+
+    What time does not suffice to try alone is taken to be as harmful as its group.
+    """
+    split: dict[LayerGroup, list[LayerGroup]] = {}
+    left_out: list[tuple[LayerGroup, Effect]] = []
+    for group, effect in found.left_out:
+        if len(group.nodes) == 1:
+            left_out.append((group, effect))
+            continue
+        split[group] = [LayerGroup(node, (node,)) for node in group.nodes]
+        left_out += [(each, effect if is_over() else rank(each.nodes)) for each in split[group]]
+    left_out.sort(key=lambda each: each[1], reverse=True)
+    parts = tuple(part for group in groups for part in split.get(group, [group]))
+    return parts, replace(found, left_out=tuple(left_out))
 
 
 def _fewest(

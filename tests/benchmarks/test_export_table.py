@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from benchmarks import export_nets, export_study, export_weights
 from benchmarks.export_table import tables
@@ -105,3 +107,50 @@ def test_trained_weights_are_taken_by_the_name_in_their_file_and_read_images_as_
     np.testing.assert_array_equal(x_NCHW, export_weights.preprocessed(images_NHW).numpy())
     assert found_N.tolist() == [3, 6]
     assert net.images.class_names[net.images.positive or 0] == "shirt"
+
+
+def test_nets_of_a_space_are_trained_as_those_of_timm_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    read = rng.integers(0, 256, (4, 28, 28), dtype=np.uint8), np.array([0, 1, 2, 6])
+    monkeypatch.setattr(export_weights, "read_images", lambda split: read)
+    monkeypatch.setattr(export_weights, "STAGES", (export_weights.Stage(56, 2, 1, 1e-3),))
+    path = tmp_path / "weights.safetensors"
+    export_weights.main(["--net", "pvt-elastic", "--output", str(path)])
+    assert export_weights.named_net(path) == "pvt-elastic"
+    (drawn,) = export_nets.nets(["pvt-elastic"])
+    trained = export_study.trained_net("pvt-elastic", path).module.state_dict()
+    same = [torch.equal(value, trained[name]) for name, value in drawn.module.state_dict().items()]
+    assert trained.keys() == drawn.module.state_dict().keys()
+    assert not all(same)
+
+
+def test_weights_go_from_one_side_of_images_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def drawn(names: list[str], *, seed: int, px: int) -> Iterator[export_nets.Net]:
+        torch.manual_seed(seed)
+        asked.append(px)
+        yield export_nets.Net(names[0], tiny_net(), (3, px, px))
+
+    def trained(net: torch.nn.Module, stage: export_weights.Stage, *, seed: int) -> Iterator[tuple[int, float]]:
+        with torch.no_grad():
+            next(net.parameters()).add_(stage.image_px)
+        yield 0, 0.0
+
+    monkeypatch.setattr(export_weights, "nets", drawn)
+    monkeypatch.setattr(export_weights, "train", trained)
+    monkeypatch.setattr(export_weights, "accuracy", lambda *_: 0.5)
+    path = tmp_path / "trained.safetensors"
+    export_weights.main(["--net", "pvt-elastic", "--output", str(path), "--sides", "56", "224"])
+    (start,) = drawn(["pvt-elastic"], seed=0, px=224)
+    name, weight = next(start.module.named_parameters())
+    assert torch.equal(load_file(path)[name], weight.detach() + 56 + 224)
+    assert asked[:2] == [56, 224]
+    assert export_weights.named_net(path) == "pvt-elastic"
+
+
+def test_a_net_of_a_space_is_drawn_for_smaller_images_than_its_options_with_the_same_weights() -> None:
+    (small,), (usual,) = (list(export_nets.nets(["pvt-elastic"], px=px)) for px in (64, export_nets.PX))
+    assert small.module.spec.task.image_px == 64
+    assert all(torch.equal(one, other) for one, other in zip(small.module.parameters(), usual.module.parameters(), strict=True))
+    usual.module.load_state_dict(small.module.state_dict())

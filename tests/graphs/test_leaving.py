@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import pytest
@@ -79,6 +79,36 @@ def test_groups_that_a_wrong_order_left_out_in_vain_return() -> None:
     assert found.nodes == ("a/MatMul", "c/MatMul", "d/MatMul")
     assert found.effect == measure(found.nodes)
     assert found.holds
+
+
+def harm_of_one(harmful: str) -> Callable[[Sequence[str]], Effect]:
+    """An effect that one layer has."""
+    return lambda nodes: Effect(0, int(harmful in nodes), 0.0, 100)
+
+
+def test_single_layers_of_a_group_that_is_left_out_return() -> None:
+    groups = [LayerGroup(block, tuple(f"{block}.{layer}/Conv" for layer in "pqr")) for block in "abc"]
+    found = plan(groups, harm_of_one("b.q/Conv"), lambda effect: effect.changed == 0, budget_s=60)
+    assert found.holds
+    assert names_of(found.left_out) == ["b.q/Conv"]
+    assert found.nodes == tuple(node for group in groups for node in group.nodes if node != "b.q/Conv")
+
+
+def test_layers_that_time_does_not_suffice_to_try_stay_out() -> None:
+    groups = [LayerGroup(block, tuple(f"{block}.{layer}/Conv" for layer in "pqr")) for block in "abc"]
+    harmful, asked = harm_of_one("b.q/Conv"), []
+
+    def counted(nodes: Sequence[str]) -> Effect:
+        asked.append(nodes)
+        return harmful(nodes)
+
+    def seconds() -> float:
+        return 100.0 if len(asked) > 5 else 0.0  # all, every group, all but the worst
+
+    found = plan(groups, counted, lambda effect: effect.changed == 0, budget_s=10, clock=seconds)
+    assert found.holds
+    assert sorted(names_of(found.left_out)) == ["b.p/Conv", "b.q/Conv", "b.r/Conv"]
+    assert len(asked) == 6
 
 
 def test_one_group_that_does_not_hold_is_all_that_was_left_out() -> None:
