@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from edgenas.data.splits import load_splits
+from edgenas.records import SearchResult
 from edgenas.runs import RunFolder, read_json
 from tests.recipes.killing import RUN, Ended, Reference, Zygote
 
@@ -176,6 +178,22 @@ def test_a_net_of_another_run_is_said_to_have_seen_the_epochs_of_its_supernet_to
     ours, same = ended.value["result"]["nets"]
     assert same["epochs"] == ours["epochs"]
     assert same["notes"] == ["trained in twin, on the same division of the images"]
+
+
+def test_of_another_run_that_was_searched_again_the_earlier_winner_is_called_so(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    shutil.copytree(reference.after("retrain"), tmp_path / "work")
+    shutil.copytree(tmp_path / "work" / RUN, tmp_path / "twin")
+    path = tmp_path / "twin" / "search" / "result.json"
+    result = SearchResult.read(path)
+    assert result.winner is not None
+    ends = [net.arch for net in (result.space.smallest, result.space.largest) if net.arch != result.winner.arch]
+    replace(result, winner=replace(result.winner, arch=ends[0])).write(path)
+    ended = zygote_edgenas(tmp_path / "work" / RUN, "compare", "--run", ".", "--with", "../../twin", "--json")
+    assert ended.code == 0, ended.value["error"]
+    _, twin = ended.value["result"]["nets"]
+    assert twin["notes"][1] == "holds an earlier winner: `edgenas retrain --run ../../twin` trains the present one"
 
 
 def test_a_run_is_no_rival_of_itself(zygote_edgenas: Zygote, compared: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
@@ -10,12 +11,13 @@ from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.project.comparing.asking import Asked
 from edgenas.project.comparing.contenders import Contender
-from edgenas.project.net_facts import BASELINE
-from edgenas.project.results import read_retrain
+from edgenas.project.net_facts import BASELINE, told_by
+from edgenas.project.results import outdated_net, read_retrain, searched
 from edgenas.project.retraining.ways import Bench
 from edgenas.project.trainings.outsiders import ONNX, RUN, Outsider, Reads, open_outsider
+from edgenas.records import CheckpointFacts
 from edgenas.runs import RunFolder
-from edgenas.training.folder import epochs_of, has_weights
+from edgenas.training.folder import WEIGHTS, epochs_of, has_weights
 from edgenas.training.outside import AtItsInput, OnnxNet
 from edgenas.training.timm_nets import costs_of
 
@@ -34,9 +36,9 @@ def outsider(bench: Bench, asked: Asked) -> Contender:
             raise UsageError(text, hint="name another run folder; `--with hand` compares with the space's hand-designed nets")
         _require_same_images(asked.file, bench)
         opened = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
-        note = f"trained in {asked.file.resolve().name}, on the same division of the images"
-        epochs = _epochs_in(RunFolder(asked.file))
-        return _finished(bench, asked.file.resolve().name, "run", opened, opened.net, (note,), epochs)
+        run, name = RunFolder(asked.file), asked.file.resolve().name
+        notes = (f"trained in {name}, on the same division of the images", *_outdated(run))
+        return _finished(bench, name, "run", opened, opened.net, notes, _epochs_in(run))
     opened = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
     note = "only judged and timed: nobody here knows what it was trained on, images of test among them perhaps"
     return _finished(bench, asked.file.stem, "onnx", opened, asked.file, (note,), None)
@@ -84,6 +86,17 @@ def _epochs_in(run: RunFolder) -> int | None:
         return report.epochs
     inherited = epochs_of(run.supernet)
     return None if inherited is None else report.epochs + inherited
+
+
+def _outdated(run: RunFolder) -> Iterator[str]:
+    """In words, that a run's retrained net is not of its present winner or supernet."""
+    result = searched(run)
+    if result is None or not has_weights(run.retrain):
+        return
+    path = run.retrain / WEIGHTS
+    why = outdated_net(run, CheckpointFacts.said_by(path, told_by(path)), result.winner)
+    if why is not None:
+        yield f"{why}: `edgenas retrain --run {run.path}` trains the present one"
 
 
 def _require_same_images(folder: Path, bench: Bench) -> None:
