@@ -76,6 +76,19 @@ def test_a_rival_that_is_shown_to_be_better_is_to_be_taken() -> None:
     assert verdict(found, LIMIT, partial(typed, RunFolder(Path("mine")))) == f"{text[:-1]} --run mine`"
 
 
+def test_a_hand_designed_net_that_the_search_chose_is_no_rival_of_itself() -> None:
+    searched, rival = answers("searched", 20), answers("resnet18", 60)
+    searched = replace(searched, row=replace(searched.row, arch=[1, 2]))
+    hand = replace(answers("hand", 20), row=replace(answers("hand", 20).row, kind="hand", arch=[1, 2]))
+    found = rows(searched, hand, rival)
+    assert winner_of(found) == "searched"
+    same = "the best hand-designed net is of the same architecture"
+    assert verdict(found, LIMIT) == f"ahead of resnet18 within 5 ms by 4.0 [2.8, 5.2] points; {same}"
+    assert verdict(rows(searched, hand), LIMIT) == f"no other net is compared within 5 ms; {same}"
+    several = replace(hand, row=replace(hand.row, params=2))  # of which several answer together
+    assert "not told apart from hand" in verdict(rows(searched, several, rival), LIMIT)
+
+
 def test_what_cannot_be_told_apart_is_named() -> None:
     found = rows(answers("searched", 50), answers("starnet_s1", 48, first=30), answers("resnet18", 200))
     assert winner_of(found) == "searched"

@@ -39,6 +39,18 @@ def verdict(rows: Sequence[ComparedNet], limit: LatencyLimit | None, typed: Call
     winner = winner_of(rows)
     if winner != SEARCHED:
         return _behind(rows, winner, where, typed)
+    others = [row for row in rivals if not is_same(rows[0], row)]
+    text = _ahead(others, where) if others else f"no other net is compared{where}"
+    return text if len(others) == len(rivals) else f"{text}; the best hand-designed net is of the same architecture"
+
+
+def is_same(ours: ComparedNet, rival: ComparedNet) -> bool:
+    """Whether a rival is of the searched net's architecture: a hand-designed net that the search chose, too."""
+    return rival.kind == "hand" and rival.arch is not None and (rival.arch, rival.params) == (ours.arch, ours.params)
+
+
+def _ahead(rivals: Sequence[ComparedNet], where: str) -> str:
+    """What a searched net to which nobody is shown to be superior is ahead of, in words."""
     if all(row.better == SEARCHED for row in rivals):
         nearest = min(rivals, key=_gap)
         gap = f"{points(nearest.difference)} points"
