@@ -27,6 +27,12 @@ IMAGE = (3, 8, 8)
 FOR_ONNX_RUNTIME = default_rewrites("onnxruntime-cpu")
 
 
+def require_alike(model: onnx.ModelProto, other: onnx.ModelProto, batch_size: int | None = 1) -> None:
+    """Check that two graphs give the same numbers, of one image and, where the batch is free, of three."""
+    for batch in (1, 3) if batch_size is None else (1,):
+        np.testing.assert_allclose(outputs(model, batch), outputs(other, batch), rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def static() -> onnx.ModelProto:
     return export_graph(drawn(Net()), IMAGE, opset=20)
@@ -85,8 +91,7 @@ def test_one_head_over_few_keys_needs_no_products_of_its_own_for_queries_and_out
     products = [node.name for node in result.model.graph.node if node.op_type in ("Gemm", "MatMul")]
     assert not [name for name in products if name.startswith(("q/", "proj/"))], products
     assert len(products) == 2 + 2 + 1  # keys and values, scores and what they weight, and the head
-    for batch in (1, 3) if batch_size is None else (1,):
-        np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model, batch_size)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,7 @@ def test_what_cannot_be_absorbed_stays(net: OneHead, places: int) -> None:
     model = export_graph(drawn(net), IMAGE, opset=20)
     result = rewrite(model, ALL)
     assert result.counts.get("absorb", 0) == places
-    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model)
 
 
 def test_several_heads_keep_their_products(static: onnx.ModelProto) -> None:
@@ -152,8 +157,7 @@ def test_streams_that_only_normalisations_read_need_no_mean(is_embedded: bool, m
     assert "LayerNormalization" not in after
     assert after.get("Sub", 0) == means  # where pooled pixels begin the stream, their mean is subtracted
     assert len({node.name for node in result.model.graph.node}) == len(result.model.graph.node)
-    for batch in (1, 3) if batch_size is None else (1,):
-        np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model, batch_size)
 
 
 @pytest.mark.parametrize("net", [Stream(is_read=True), Stream(1, is_embedded=False)])
@@ -186,8 +190,7 @@ def test_means_of_images_are_pools(batch_size: int | None) -> None:
         onnx.checker.check_model(result.model, full_check=True)
         assert result.counts["pool"] == kinds(result.model)["GlobalAveragePool"] == 2
         assert kinds(result.model)["ReduceMean"] == 3
-        for batch in (1, 3) if batch_size is None else (1,):
-            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+        require_alike(result.model, model, batch_size)
 
 
 class Rows(nn.Module):
@@ -216,8 +219,7 @@ def test_many_short_rows_beside_convolutions_are_normalised_by_columns(batch_siz
         onnx.checker.check_model(result.model, full_check=True)
         assert result.counts["columns"] == places  # the second one meets its convolution where a linear layer is one
         assert kinds(result.model)["LayerNormalization"] == 3 - places
-        for batch in (1, 3) if batch_size is None else (1,):
-            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+        require_alike(result.model, model, batch_size)
     steps = [node for node in rewrite(model, FOR_ONNX_RUNTIME).model.graph.node if node.name.startswith("norms.1/")]
     assert [node.op_type for node in steps].count("Mul") == 2  # squares and rows: factors went into the weights of what reads them
 
@@ -231,7 +233,7 @@ def test_other_rows_are_normalised_as_they_lie(net: Rows, px: int) -> None:
     model = export_graph(drawn(net), (3, px, px), opset=20)
     result = rewrite(model, FOR_ONNX_RUNTIME)
     assert result.counts.get("columns", 0) == int(not net.is_image)
-    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_rows_are_columns_that_are_not_centred(net: nn.Module, places: dict[str,
     model = export_graph(drawn(net), (3, 48, 48), opset=20)
     result = rewrite(model, ALL)
     assert {name: num for name, num in result.counts.items() if name in ("columns", "centre")} == places
-    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model)
     assert rewrite(model, FOR_ONNX_RUNTIME).counts["columns"] == 1
 
 
@@ -278,8 +280,7 @@ def test_batch_norms_go_into_the_weights_of_what_reads_them(batch_size: int | No
         assert result.counts["fold"] == 2
         assert "BatchNormalization" not in kinds(result.model)
         assert result.counts.get("moves") == rewrite(model, ["moves"]).counts.get("moves")  # norms are not counted among them
-        for batch in (1, 3) if batch_size is None else (1,):
-            np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+        require_alike(result.model, model, batch_size)
 
 
 @pytest.mark.parametrize(
@@ -298,14 +299,14 @@ def test_a_batch_norm_stays_that_some_reader_cannot_take(net: BatchNormed) -> No
     result = rewrite(model, ["fold"])
     assert result.counts["fold"] == 1  # the last
     assert kinds(result.model)["BatchNormalization"] == 1
-    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model)
 
 
 def test_a_mean_without_its_border_passes_what_a_batch_norm_is() -> None:
     model = export_graph(drawn(BatchNormed(pool=nn.AvgPool2d(2, padding=1, count_include_pad=False))), IMAGE, opset=20)
     result = rewrite(model, ["fold"])
     assert result.counts["fold"] == 2
-    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+    require_alike(result.model, model)
 
 
 class Shared(nn.Module):
