@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, Mis
 from edgenas.records import FileIdentity, Manifest, ModelFile
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, require_regular
+from edgenas.runs.stages import typed
 
 MANIFEST = "manifest.json"
 OWN = (None, "searched", "baseline")  # nets of a run that are no rivals; None in manifests of before
@@ -61,7 +63,7 @@ def find_artefact(folder: Path, net: str | None = None) -> FoundArtefact:
         found = FoundArtefact(folder, load_manifest(folder))
         rejected = f"{folder} was rejected by its gates when it was exported; do not rely on it" if _is_rejected(found) else ""
         return FoundArtefact(folder, found.manifest, (rejected,) if rejected else ())
-    run, passed_over = RunFolder(folder), []
+    run, passed_over, others = RunFolder(folder), [], []
     candidates: list[tuple[int, float, FoundArtefact]] = []
     for path in sorted(run.export.glob(f"*/{MANIFEST}")):
         try:
@@ -70,6 +72,7 @@ def find_artefact(folder: Path, net: str | None = None) -> FoundArtefact:
             passed_over.append(error.message)
             continue
         if found.manifest.net not in (OWN if net is None else (net,)):
+            others += [] if _is_rejected(found) else [str(found.manifest.net)]
             passed_over.append(f"{path.parent} is of {found.manifest.net}")
         elif _is_rejected(found):
             passed_over.append(f"{path.parent} was rejected by its gates")
@@ -80,10 +83,17 @@ def find_artefact(folder: Path, net: str | None = None) -> FoundArtefact:
         raise MissingInputError(
             f"{run.export} holds {what} that can be used",
             problems=passed_over,
-            hint="run `edgenas export`, or name an artefact folder",
+            hint=_instead(run, net, others),
         )
     found = min(candidates, key=lambda each: each[:2])[2]
     return FoundArtefact(found.folder, found.manifest, _outdated(run, found))
+
+
+def _instead(run: RunFolder, net: str | None, others: list[str]) -> str:
+    """What to do where no net that was asked for is exported: export it, or ask for one of the others that are."""
+    there = f", ask for the one that is there by `--net {shlex.quote(others[0])}`" if others else ""
+    makes = typed(run, "export" if net is None else f"export --net {shlex.quote(net)}")
+    return f"run `{makes}`{there}, or name an artefact folder"
 
 
 def _is_rejected(found: FoundArtefact) -> bool:

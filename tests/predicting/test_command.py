@@ -97,7 +97,8 @@ def test_wrong_wishes_are_refused(artefact: Path, tmp_path: Path) -> None:
     code, out, _ = edgenas("predict", tmp_path, "--artifact", artefact, "--json")
     assert (code, json.loads(out)["error"]["message"]) == (1, f"no image in {tmp_path}")
     code, out, _ = edgenas("predict", "a.png", "--run", tmp_path, "--json")
-    assert (code, json.loads(out)["error"]["hint"]) == (1, "run `edgenas export`, or name an artefact folder")
+    hint = f"run `edgenas export --format onnx --run {tmp_path}`, or name an artefact folder"
+    assert (code, json.loads(out)["error"]["hint"]) == (1, hint)
     code, _, err = edgenas("predict", "a.png", "--artifact", artefact, "--csv", tmp_path / "no" / "rows.csv")
     assert (code, "cannot be written: No such file or directory" in " ".join(err.split())) == (1, True)
 

@@ -92,7 +92,7 @@ def test_a_model_that_is_not_the_exported_one_is_not_opened(models: list[Exporte
 
 def test_a_run_answers_with_its_newest_artefact_that_is_not_rejected(models: list[ExportedFile], tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "edgenas-run")
-    with pytest.raises(MissingInputError, match=r"holds no artefact that can be used\. run `edgenas export`"):
+    with pytest.raises(MissingInputError, match=r"holds no artefact that can be used\. run `edgenas export --format onnx"):
         Predictor.open(run.path)
     run.export.mkdir(parents=True)
     written(run.export / "onnx", models)
@@ -104,8 +104,19 @@ def test_a_run_answers_with_its_newest_artefact_that_is_not_rejected(models: lis
     with pytest.raises(MissingInputError) as raised:
         Predictor.open(run.path, net="hand")
     assert f"{run.export / 'onnx'} is of searched" in raised.value.problems
+    assert str(raised.value.hint).startswith(f"run `edgenas export --net hand --run {run.path}`")
     rejected = Predictor.open(run.export / "trt")
     assert "was rejected by its gates" in rejected.warnings[0]
+
+
+def test_a_run_of_which_only_a_rival_is_exported_says_how_to_ask_it(models: list[ExportedFile], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "edgenas-run")
+    run.export.mkdir(parents=True)
+    written(run.export / "onnx-hand", models, net="hand")
+    with pytest.raises(MissingInputError) as raised:
+        Predictor.open(run.path)
+    assert f"{run.export / 'onnx-hand'} is of hand" in raised.value.problems
+    assert "ask for the one that is there by `--net hand`" in str(raised.value.hint)
 
 
 def test_later_weights_of_the_run_are_named(models: list[ExportedFile], tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ def test_a_hand_designed_net_that_the_search_chose_is_no_rival_of_itself() -> No
     assert "not told apart from hand" in verdict(rows(searched, several, rival), LIMIT)
 
 
+def test_a_better_training_of_the_searched_net_s_architecture_is_taken_and_called_that() -> None:
+    searched, hand = answers("searched", 60), answers("hand", 20)
+    searched = replace(searched, row=replace(searched.row, arch=[1, 2]))
+    hand = replace(hand, row=replace(hand.row, kind="hand", arch=[1, 2]))
+    text = verdict(rows(searched, hand), LIMIT)
+    assert text.startswith(
+        "behind hand within 5 ms by 4.0 [2.8, 5.2] points, another training of the same architecture: take that one"
+    )
+
+
 def test_what_cannot_be_told_apart_is_named() -> None:
     found = rows(answers("searched", 50), answers("starnet_s1", 48, first=30), answers("resnet18", 200))
     assert winner_of(found) == "searched"

@@ -30,6 +30,12 @@ def test_a_rival_ahead_is_said_to_be() -> None:
     assert not is_ahead(found)
 
 
+def test_a_hand_made_net_that_the_search_chose_too_is_called_that() -> None:
+    ours, hand = (replace(row, arch=[1, 2]) for row in rows(("hand", 102, True)))
+    (text,) = sentences([ours, hand], 5.0)
+    assert "points), another training of the same architecture; both within the limit" in text
+
+
 def test_what_chance_could_have_done_is_not_called_ahead() -> None:
     found = rows(("hand", 102, True))
     (text,) = sentences(found, 5.0)

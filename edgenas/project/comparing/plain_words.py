@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgenas.project.comparing.verdict import points
+from edgenas.project.comparing.verdict import is_same, points
 from edgenas.records import SEARCHED, ComparedNet, Proportion
 
 HAND = "hand"
@@ -21,7 +21,8 @@ def sentences(rows: Sequence[ComparedNet], limit_ms: float) -> Iterator[str]:
     """
     ours = rows[0]
     for row in rows[1:]:
-        yield f"{_found(row)}; {_taken(ours, row, limit_ms)}"
+        same = ", another training of the same architecture" if is_same(ours, row) else ""
+        yield f"{_found(row)}{same}; {_taken(ours, row, limit_ms)}"
 
 
 def is_ahead(rows: Sequence[ComparedNet]) -> bool:

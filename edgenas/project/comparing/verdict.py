@@ -72,6 +72,7 @@ def _behind(rows: Sequence[ComparedNet], winner: str, where: str, typed: Callabl
         return f"{_why_out(rows[0])}; {winner} is the most accurate{where}{take}"
     assert row.difference is not None
     value = Proportion(-row.difference.value, -row.difference.high, -row.difference.low, row.difference.n)
+    take = f", another training of the same architecture{take}" if is_same(rows[0], row) else take
     others = sum(each.better == "rival" and each.may_win for each in rows[1:]) - 1
     more = f" (and {others} more)" if others else ""
     return f"behind {winner}{more}{where} by {points(value)} points{take}"
