@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--precision", type=NearestChoice(["fp32", "fp16", "bf16", "int8"]), help="Of the computation.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
-@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes that timing may take.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes for tracing and timing.")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time as a camera calls: N times a second.")
 @click.option("--soak", type=click.FloatRange(min=0), metavar="MIN", help="Minutes of work before timing, until it has settled.")
 @click.option(

@@ -14,6 +14,7 @@ from edgenas.project.results import RESULT, outdated_net, read_retrain, searched
 from edgenas.project.rival_nets import OWN, KeptRival, find_rival
 from edgenas.records import Arch, CheckpointFacts, limit_text
 from edgenas.runs import RunFolder
+from edgenas.runs.stages import typed
 from edgenas.search import FLOOR
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
@@ -27,6 +28,7 @@ class ChosenNet:
         folder: of its own weights; None for those of the supernet.
         facts: that these say of themselves.
         rival: the net of a comparison that it is; None for one of `search` or `retrain`.
+        outdated: which weights of `retrain` are not taken, and why; None where there are none such.
     """
 
     arch: Arch
@@ -36,6 +38,7 @@ class ChosenNet:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     rival: KeptRival | None = None
+    outdated: str | None = None
 
     @property
     def num_members(self) -> int:
@@ -124,7 +127,6 @@ def _searched(project: Project, images: TaskAndSplits) -> ChosenNet:
     retrained = project.run.retrain / WEIGHTS
     is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
     winner = winner_of(project.run) if is_searched or not is_retrained else None
-    warnings: tuple[str, ...] = ()
     if is_retrained:
         arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
         outdated = outdated_net(project.run, facts, winner)
@@ -132,6 +134,8 @@ def _searched(project: Project, images: TaskAndSplits) -> ChosenNet:
             return ChosenNet(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
-        warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
+        why = f"{retrained} {outdated}"
+        warnings = (f"{why}; taking the winner with inherited weights: run `{typed(project.run, 'retrain')}`",)
+        return ChosenNet(winner.arch, warnings=warnings, outdated=why)
     assert winner is not None
-    return ChosenNet(winner.arch, warnings=warnings)
+    return ChosenNet(winner.arch)

@@ -100,6 +100,10 @@ def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[
     assert (code, value["status"], value["exit_code"]) == (2, "usage", 2)
 
 
+def test_the_help_of_profile_says_that_its_budget_counts_tracing_too(edgenas: Run) -> None:
+    assert "Minutes for tracing and timing." in edgenas("profile", "--help")[1]
+
+
 def test_the_help_of_export_lists_every_format_with_a_line(edgenas: Run) -> None:
     code, out, _ = edgenas("export", "--help")
     assert code == 0

@@ -13,6 +13,8 @@ from rich.console import Console
 
 from edgenas.data.images import Images, decode
 from edgenas.data.splits import load_splits
+from edgenas.errors import MissingInputError
+from edgenas.project.comparing.contenders import Ours
 from edgenas.project.deployed import load_final
 from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
@@ -145,6 +147,11 @@ def test_a_final_that_overtook_todays_winner_is_deployed(folder: Path, finals: t
     final = load_final(project, images)
     assert final.arch == NETS[0 if outdated else 1]
     assert any("holds an earlier winner" in text for text in final.warnings) == outdated
+    if outdated:
+        with pytest.raises(MissingInputError, match="holds an earlier winner") as raised:
+            Ours.of(project, images)
+        assert "inherited" not in raised.value.message
+        assert raised.value.hint == f"run `edgenas retrain --run {project.run.path}` first"
     code, value, err = edgenas_in(folder, "info", "--no-loader")
     assert code == 0, value["error"]
     (stage,) = (stage for stage in value["result"]["stages"] if stage["name"] == "retrain")

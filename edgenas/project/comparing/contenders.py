@@ -18,6 +18,7 @@ from edgenas.project.results import read_retrain, searched
 from edgenas.project.retraining.ways import Net
 from edgenas.records import SEARCHED, Arch, NetReport, TrainedWay
 from edgenas.runs import RunFolder
+from edgenas.runs.stages import typed
 from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
 from edgenas.training.timm_nets import costs_of
 
@@ -108,8 +109,8 @@ class Ours:
         choice = chosen(asked, images)
         sha256 = None if choice.folder is None else weights_sha256(choice.folder)
         if sha256 is None:
-            why = choice.warnings[0] if choice.warnings else "the winner was not trained to the end yet"
-            raise MissingInputError(why, hint="run `edgenas retrain` first")
+            why = choice.outdated or "the winner was not trained to the end yet"
+            raise MissingInputError(why, hint=f"run `{typed(project.run, 'retrain')}` first")
         result = read_retrain(project.run)
         row = result.net if result is not None and result.net.arch == choice.arch else None
         contender = _searched(project, images, choice, row, net_of(asked, images, choice, images.norm_images))
