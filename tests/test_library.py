@@ -158,7 +158,7 @@ def test_the_loaded_net_answers_about_files_with_what_was_exported(
     shutil.copytree(project[0], run)
     loaded = edgenas.load(run)
     first, second = pictures(2)
-    with pytest.raises(MissingInputError, match="run `edgenas export`"):
+    with pytest.raises(MissingInputError, match="run `edgenas export --format onnx --run "):
         loaded.predict(first)
     shutil.copytree(artefact, run / "export" / "onnx")
     with pytest.warns(UserWarning, match="is of earlier weights than"):

@@ -137,6 +137,7 @@ def test_a_proof_by_a_teacher_that_was_never_trained_is_refused_before_a_net_is_
 ) -> None:
     monkeypatch.setattr("tests.recipes.budgets.SMALL", tuple(each for each in SMALL if "proof_epochs" not in each))
     shutil.copytree(folder, tmp_path / "untaught")
+    shutil.rmtree(tmp_path / "untaught" / "edgenas-run" / "search", ignore_errors=True)  # of the tests before
     asked = ("--set", "train.kd_weight=0.5", "--max-macs", "1G")
     code, value, _ = edgenas_in(tmp_path / "untaught", "search", *asked, "--set", "search.proof_epochs=1")
     assert (code, value["error"]["type"]) == (1, "MissingInputError")
