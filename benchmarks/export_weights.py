@@ -16,7 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shorter", type=int, default=1, help="divides the number of steps, to try the script")
+    parser.add_argument("--longer", type=int, default=1, help="multiplies it, for a net that starts at a large side")
     sides = [stage.image_px for stage in STAGES]
     parser.add_argument("--sides", type=int, nargs="+", choices=sides, default=sides, help="Of images; AutoFormer-T: 224.")
     options = parser.parse_args(arguments)
@@ -171,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         net = drawn.module
         if state is not None:
             net.load_state_dict(state)
-        shorter = Stage(stage.image_px, stage.batch_size, max(1, stage.num_steps // options.shorter), stage.learning_rate)
-        for step, loss in train(net, shorter, seed=options.seed):
+        num_steps = max(1, stage.num_steps * options.longer // options.shorter)
+        for step, loss in train(net, replace(stage, num_steps=num_steps), seed=options.seed):
             sys.stdout.write(f"{stage.image_px} px step {step} loss {loss:.3f} ({time.process_time() - start:.0f} s of CPU)\n")
             sys.stdout.flush()
         state = net.state_dict()

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO by NNCF, with accuracy control where plain quantisation changes decisions on *calibrate*."""
+"""int8 for OpenVINO by NNCF, in the layers where it pays, with those left out that would change decisions on *calibrate*."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 import io
 import logging
 import re
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
-from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
-from edgenas.graphs.leaving import Effect
+from edgenas.errors import ExportError, GateError, MissingBackendError, PrecisionError, UsageError
+from edgenas.graphs.shares import KeptOperators, Shares
+from edgenas.records import Precision
 
-from ._int8 import BUDGET_S, RANKED, calibration_of, effect_of
-from .openvino import reason_of
+from ._int8 import calibration_of, effect_of, notes_of, planned
+from ._ir import AROUND, METADATA
+from ._openvino_layers import fold, has_free_batch, macs_of, of_images, product_sets, quantized_products, returned, weights_first
+from ._openvino_timing import Candidate, Timed, quickest, timed
+from .openvino import package_of, reason_of
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 INSTALL = "pip install 'edgenas[openvino]'"
-_SHOWN = 6  # layers left out that a note names
-_PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 _TYPES = {"Conv": ("Convolution", "GroupConvolution"), "Gemm": ("MatMul",), "MatMul": ("MatMul",)}  # OpenVINO's by ONNX' name
 _TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's does
 
@@ -36,8 +38,9 @@ _TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's 
 def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | int | float]]:
     """An ``openvino.Model`` in int8 of a float32 one, and facts for the manifest.
 
-    NNCF quantises the products of weights and activations, activations unsigned where they allow it. Where that changes more
-    decisions on ``spec.calibration`` than are allowed there, it puts layers back to float32, those first that move the rule most.
+    NNCF quantises the products of weights and activations, activations unsigned where they allow it. What is not in integers is
+    computed in bfloat16 where this processor does so. Of a few sets of products the one is taken that takes the least time here;
+    of those the ones return to float whose rounding changes more decisions on ``spec.calibration`` than are allowed there.
 
     Args:
         model: float32; its constants are folded in place.
@@ -48,126 +51,123 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
         UsageError: for a way to take ranges that NNCF does not know.
         ExportError: without images, with too few or broken ones, if there is nothing to quantise, or if OpenVINO refuses it then.
         GateError: if decisions change whichever layers are put back, or time is over before enough are.
+        PrecisionError: if less than half of the work is left in integers.
     """
     nncf = load_nncf()
     calibration = calibration_of(spec)
     fold(model)
     options = _options(nncf, calibration, spec.kept, weights_first(model))
+    before_NK = _logits(model, "f32", calibration)
     images = [calibration[row : row + 1] for row in range(len(calibration))]
-    before_NK = _logits(_compiled(model), images)
     with _hushed():
         found = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), **options)
-    possible = quantized_products(found)
-    if not possible:
+    graphs = _Graphs(model, found, macs_of(model), _around(model, before_NK, calibration))
+    if not graphs.possible:
         raise ExportError("the net has nothing to quantise: NNCF found no product", hint="export with precision fp32")
-    first = effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
-    if not calibration.holds(first):
-        try:
-            found = _controlled(nncf, model, before_NK, images, calibration, options)
-        except _OutOfTimeError as error:
-            raise _too_slow(first, calibration) from error
-        except RuntimeError as error:  # OpenVINO's, through NNCF
-            raise _refused(error) from error
-        effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
-    left = quantized_products(found)
-    if not calibration.holds(effect) or not left:
-        raise GateError(
-            f"int8 changes decisions on calibrate though NNCF put {len(possible) - len(left)} of {len(possible)} layers back to "
-            f"float32: {effect}; allowed are {calibration.words}",
-            hint="export with precision fp32, or calibrate by another method (export.calibration)",
-        )
-    return found, _notes(nncf, calibration, first, effect, possible, left)
+    tried = timed([(each, graphs.caller(each, images[0])) for each in graphs.worthy()])
+    try:
+        made, notes = graphs.chosen(tried, before_NK, calibration)
+    except (GateError, PrecisionError):
+        exact = [each for each in tried if each.candidate.around == "f32"]
+        if len(exact) == len(tried) or quickest(tried) in [each.candidate for each in exact]:
+            raise
+        made, notes = graphs.chosen(exact, before_NK, calibration)
+    return made, notes | {"int8_scheme": f"NNCF {nncf.__version__}, mixed"}
 
 
-def _too_slow(first: Effect, calibration: CalibrationImages) -> GateError:
-    return GateError(
-        f"int8 changes decisions on calibrate: {first}; allowed are {calibration.words}, and NNCF did not find within "
-        f"{2 * BUDGET_S:g} s which layers to put back to float32",
-        hint="export with precision fp32, or calibrate by another method or with fewer images (export.calibration_images)",
-    )
+def _around(model: Any, before_NK: NDArray[np.float32], calibration: CalibrationImages) -> tuple[str, ...]:
+    """What may compute everything that is not in integers: bfloat16 too, where alone it leaves decisions as they are."""
+    if not computes_bf16() or not calibration.holds(effect_of(before_NK, _logits(model, "bf16", calibration), calibration)):
+        return ("f32",)
+    return ("f32", "bf16")
 
 
-def _notes(
-    nncf: ModuleType, calibration: CalibrationImages, first: Effect, effect: Effect, possible: list[str], left: list[str]
-) -> dict[str, str | int | float]:
-    notes: dict[str, str | int | float] = {
-        "int8_layers": len(left),
-        "int8_layers_possible": len(possible),
-        "int8_scheme": f"NNCF {nncf.__version__}, mixed",
-        "calibration": f"{calibration.method} over {len(calibration)} images of calibrate",
-        "int8_effect": str(effect),
-    }
-    out = [name for name in possible if name not in left]
-    if out:
-        more = f"; and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
-        notes["int8_left_out"] = "; ".join(out[:_SHOWN]) + more
-        notes["int8_effect_of_all"] = str(first)
-    return notes
+@dataclass(frozen=True, slots=True)
+class _Graphs:
+    """A net with any of its products in integers.
 
-
-class _OutOfTimeError(Exception):
-    """Accuracy control took too long."""
-
-
-def _controlled(
-    nncf: ModuleType,
-    model: Any,
-    before_NK: NDArray[np.float32],
-    images: list[NDArray[np.float32]],
-    calibration: CalibrationImages,
-    options: dict[str, Any],
-) -> Any:
-    """Quantised with layers put back until enough images keep their decision.
-
-    NNCF compiles and asks one graph for every operator that it may put back, and ranks those that are left again where a step did
-    not help: it is given the images that rounding moved most to rank by, and a bound of time.
-
-    Raises:
-        _OutOfTimeError: if that is over.
+    Attributes:
+        model: in float32, folded.
+        quantized: by NNCF, with all that it can.
+        macs: work of every product by name.
+        around: what may compute what is not in integers, by OpenVINO's name.
     """
-    end = time.monotonic() + 2 * BUDGET_S
 
-    def score(compiled: Any, rows: Iterable[int]) -> tuple[float, list[float]]:
-        if time.monotonic() > end:
-            raise _OutOfTimeError
-        asked_N = np.fromiter(rows, dtype=np.int64)
-        return _scores(before_NK[asked_N], _logits(compiled, [images[row] for row in asked_N]), asked_N, calibration)
+    model: Any
+    quantized: Any
+    macs: Mapping[str, int]
+    around: tuple[str, ...]
 
-    ranges = options.pop("advanced_parameters")  # the two functions name one argument differently
-    ranked = min(RANKED, len(images) - 1)  # fewer than all, which tells ranking from judging
-    with _hushed():
-        return nncf.quantize_with_accuracy_control(
-            model,
-            calibration_dataset=nncf.Dataset(images),
-            validation_dataset=nncf.Dataset(range(len(images))),
-            validation_fn=score,
-            max_drop=0.0,
-            drop_type=nncf.DropType.ABSOLUTE,
-            subset_size=len(images),
-            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=ranked),
-            advanced_quantization_parameters=ranges,
-            **options,
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """Products that NNCF quantised."""
+        return tuple(quantized_products(self.quantized))
+
+    def worthy(self) -> list[Candidate]:
+        """What is tried: all that NNCF quantised, and sets of them that are an int8 file still, with either type around."""
+        found = [Candidate(names, kind) for names in product_sets(self.model, self.possible) for kind in self.around]
+        every = len(self.possible)
+        return [each for each in found if len(each.names) == every or self.shares(each.names, each).happened]
+
+    def chosen(
+        self, tried: Sequence[Timed], before_NK: NDArray[np.float32], calibration: CalibrationImages
+    ) -> tuple[Any, dict[str, str | int | float]]:
+        """The quickest of what was tried, with those products in float that would change decisions; and facts of it.
+
+        Raises:
+            GateError: if decisions change whichever products return, or time is over before enough are.
+            PrecisionError: if less than half of the work is left in integers.
+        """
+        best = quickest(tried)
+
+        def answers(names: Sequence[str], asked: CalibrationImages) -> NDArray[np.float32]:
+            return _logits(self.made(names), best.around, asked)
+
+        plan = planned(best.names, answers, before_NK, calibration)
+        shares = self.shares(plan.nodes, best)
+        shares.require()
+        made = self.made(plan.nodes)
+        made.set_rt_info(best.around, [METADATA, AROUND])
+        notes = notes_of(plan, len(self.possible), calibration, "") | shares.as_notes()
+        return made, notes | {AROUND: best.around, "int8_tried": "; ".join(each.words for each in tried)}
+
+    def made(self, names: Collection[str]) -> Any:
+        """The graph with these in integers."""
+        return returned(self.quantized, self.model, {name for name in self.possible if name not in names})
+
+    def caller(self, candidate: Candidate, image_NCHW: NDArray[np.float32]) -> Callable[[], object]:
+        """What asks its graph about an image, with one thread."""
+        compiled = _compiled(self.made(candidate.names), candidate.around, INFERENCE_NUM_THREADS="1")
+        request = compiled.create_infer_request()
+        return lambda: request.infer([image_NCHW])
+
+    def shares(self, names: Sequence[str], chosen: Candidate) -> Shares:
+        """What the net's products are computed in.
+
+        Args:
+            names: of those in integers.
+            chosen: what was to be, as far as time goes.
+        """
+        around: Precision = "bf16" if chosen.around == "bf16" else "fp32"
+        rest = [name for name in self.macs if name not in names]
+        work = {"int8": sum(self.macs[name] for name in names), around: sum(self.macs[name] for name in rest)}
+        reasons = {
+            "NNCF leaves it": [name for name in rest if name not in self.possible],
+            "no faster in int8": [name for name in rest if name in self.possible and name not in chosen.names],
+            "changes decisions in int8": [name for name in rest if name in chosen.names],
+        }
+        total = max(1, sum(work.values()))
+        kept = tuple(
+            KeptOperators("products", len(those), sum(self.macs[name] for name in those) / total, why)
+            for why, those in reasons.items()
+            if those
         )
+        return Shares("int8", {"int8": len(names), around: len(rest)}, work, 0, kept)
 
 
-def _scores(
-    before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], rows_N: NDArray[np.int64], calibration: CalibrationImages
-) -> tuple[float, list[float]]:
-    """What NNCF raises to 1 by putting layers back, and the same of every image, which tells it what images to rank layers by.
-
-    An image counts 1, less by how far its probability moved, by 1 for another decision and by 2 for a new miss. All images count 1
-    together where their decisions hold, which ends the search: a share that may be lost would be missed by a rounding error.
-    """
-    alone = [effect_of(before_NK[at : at + 1], after_NK[at : at + 1], calibration.some([row])) for at, row in enumerate(rows_N)]
-    values = [_value(effect, calibration.positive is not None) for effect in alone]
-    if len(rows_N) == len(calibration) and calibration.holds(effect_of(before_NK, after_NK, calibration)):
-        return 1.0, values
-    return float(np.mean(values)) - 1 / len(calibration), values
-
-
-def _value(effect: Effect, may_miss: bool) -> float:
-    misses = effect.new_misses if may_miss else 0
-    return 1.0 - effect.changed - 2 * misses - effect.error if np.isfinite(effect.error) else -3.0
+def computes_bf16() -> bool:
+    """Whether OpenVINO's CPU plug-in computes in bfloat16 here."""
+    return "BF16" in package_of().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...], names: list[str]) -> dict[str, Any]:
@@ -197,48 +197,12 @@ def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, 
     }
 
 
-def fold(model: Any) -> None:
-    """Compute what depends on constants alone, in place.
-
-    NNCF takes the axis of channels from the shape of a constant. Behind the Reshape that OpenVINO makes of them, weights of a
-    depthwise convolution got a scale for every column of each kernel, which the CPU plug-in multiplies in float32.
-    """
-    from openvino import passes
-
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
-
-
-def weights_first(model: Any) -> list[str]:
-    """Names of the matrix products that multiply constants by what they read, as a pool written as a product does.
-
-    NNCF scales each row of the constant, and the CPU plug-in knows scales of a result's columns alone.
-    """
-    products = (node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul")
-    return [node.get_friendly_name() for node in products if node.input_value(0).get_node().get_type_name() == "Constant"]
-
-
-def quantized_products(model: Any) -> list[str]:
-    """Names of the products whose activations go through a ``FakeQuantize`` of NNCF's, in their order."""
-    return [
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() in _PRODUCTS and _is_faked(node.input_value(0).get_node())
-    ]
-
-
-def _is_faked(node: Any) -> bool:
-    while node.get_type_name() in ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Convert"):  # move values, change none
-        node = node.input_value(0).get_node()
-    return bool(node.get_type_name() == "FakeQuantize")
-
-
-def _compiled(model: Any) -> Any:
-    import openvino
-
+def _compiled(model: Any, around: str, **settings: str) -> Any:
+    """For one image a call, with what is not in integers computed in ``around``."""
+    one = of_images(model, 1) if has_free_batch(model) else model
+    settings |= {"INFERENCE_PRECISION_HINT": around, "PERFORMANCE_HINT": "LATENCY"}
     try:
-        return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+        return package_of().Core().compile_model(one, "CPU", settings)
     except RuntimeError as error:
         raise _refused(error) from error
 
@@ -247,9 +211,9 @@ def _refused(error: RuntimeError) -> ExportError:
     return ExportError(f"OpenVINO cannot run what NNCF quantised: {reason_of(error)}", hint="export with precision fp32 or bf16")
 
 
-def _logits(compiled: Any, images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    request = compiled.create_infer_request()
-    return np.concatenate([np.array(request.infer([image])[0]) for image in images])
+def _logits(model: Any, around: str, images: CalibrationImages) -> NDArray[np.float32]:
+    request = _compiled(model, around).create_infer_request()
+    return np.concatenate([np.array(request.infer([images[row : row + 1]])[0]) for row in range(len(images))])
 
 
 def load_nncf() -> ModuleType:

@@ -16,6 +16,8 @@ from xml.parsers import expat
 from edgenas.errors import ArtefactError
 
 METADATA = "edgenas"  # the section of rt_info that holds `ExportSpec.metadata`
+AROUND = "int8_around"  # in that section of an int8 file: in which of `FLOATS_AROUND` everything else was judged
+FLOATS_AROUND = ("f32", "bf16")
 MAX_DEPTH, MAX_ELEMENTS = 64, 10_000_000
 MAX_TYPES, MAX_NUMBERS = 32, 1 << 48  # of elements, OpenVINO has 25; in one constant
 _SIZE = re.compile("[0-9]{1,15}")
@@ -36,6 +38,12 @@ class IrFacts:
     numbers: Counter[str] = field(default_factory=Counter)
     num_quantizers: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def around(self) -> str:
+        """What an int8 file computes in beside integers: float32, unless it says otherwise."""
+        said = self.metadata.get(AROUND, "f32")
+        return said if said in FLOATS_AROUND else "f32"
 
     @property
     def is_quantized(self) -> bool:

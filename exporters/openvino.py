@@ -24,6 +24,7 @@ from edgenas.runs.outside import OutsideError, read_regular
 from ._files import MAX_FILE_BYTES, read_source, require_file, require_precision
 from ._host import cpu_name, usable_cores
 from ._ir import METADATA, read_ir
+from ._openvino_layers import has_free_batch, of_images
 from ._probe import first_line, tiny_onnx, try_runner
 from ._resizing import resize_as_pillow
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # INFERENCE_PRECISION_HINT
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}  # INFERENCE_PRECISION_HINT; an int8 file says its own
 MAX_XML_BYTES = 256 << 20
 MAX_SIZES = 4  # batch sizes with a plan of their own: each holds the packed weights once more
 _ANY = 0  # the batch size that stands for all without one
@@ -125,8 +126,8 @@ class OpenVinoCpu:
         """
         require_precision(self, precision, hint="use onnxruntime-cuda or tensorrt")
         package = package_of()
-        model, weights = _read(source, self.name)
-        return _Runner(package, model, weights, precision, threads)
+        model, weights, around = _read(source, self.name)
+        return _Runner(package, model, weights, precision, threads, around)
 
     def facts(self, path: Path) -> FileFacts:
         """What an OpenVINO file says of itself, read without OpenVINO.
@@ -147,9 +148,18 @@ class OpenVinoCpu:
 
 
 class _Runner:
-    def __init__(self, package: ModuleType, model: bytes, weights: bytes, precision: Precision, threads: int | None) -> None:
+    def __init__(
+        self,
+        package: ModuleType,
+        model: bytes,
+        weights: bytes,
+        precision: Precision,
+        threads: int | None,
+        around: str = "f32",
+    ) -> None:
+        self._asked = HINTS.get(precision, around)
         settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": self._asked,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(usable_cores() if threads is None else threads),
@@ -163,7 +173,7 @@ class _Runner:
     def _require(self, precision: Precision) -> None:
         """Check what the compiled model computes in; OpenVINO takes another precision without a word where a CPU lacks one."""
         live = self._live()
-        if live == precision or (not self._layers and self._hint() == HINTS[precision]):
+        if live == precision or (not self._layers and self._hint() == self._asked):
             return
         layers = ", ".join(f"{count} in {name}" for name, count in sorted(self._layers.items()))
         what = (
@@ -228,7 +238,7 @@ class _Plans:
         self._requests: dict[int, Any] = {}
         try:
             self._model = core.read_model(model, weights)
-            self._is_free = len(self._model.inputs) == 1 and _has_free_batch(self._model.inputs[0])
+            self._is_free = has_free_batch(self._model)
         except _REFUSED as error:
             raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
         try:
@@ -258,20 +268,10 @@ class _Plans:
 
     def _compile(self, size: int) -> Any:
         try:
-            model = self._model
-            if size != _ANY:
-                model = model.clone()
-                shape = model.inputs[0].get_partial_shape()
-                shape[0] = size
-                model.reshape(shape)
+            model = self._model if size == _ANY else of_images(self._model, size)
             return self._core.compile_model(model, "CPU", self._settings)
         except _REFUSED as error:
             raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
-
-
-def _has_free_batch(port: Any) -> bool:
-    shape = port.get_partial_shape()
-    return bool(shape.rank.is_static and len(shape) > 0 and shape[0].is_dynamic)
 
 
 def weighted_layers(compiled: Any) -> Counter[str]:
@@ -291,15 +291,15 @@ def reason_of(error: BaseException) -> str:
     return said[0] if said else first_line(error)
 
 
-def _read(source: Path | nn.Module, name: str) -> tuple[bytes, bytes]:
-    """A model and its weights; an ONNX file holds both."""
+def _read(source: Path | nn.Module, name: str) -> tuple[bytes, bytes, str]:
+    """A model, its weights, and what an int8 one computes in beside integers; an ONNX file holds both."""
     path = require_file(source, name, "OpenVINO and ONNX files")
     if path.suffix != ".xml":
-        return read_source(path, name), b""
+        return read_source(path, name), b"", "f32"
     try:
         model = read_regular(path, MAX_XML_BYTES)
-        read_ir(model)
-        return model, read_regular(path.with_suffix(".bin"), MAX_FILE_BYTES)
+        around = read_ir(model).around
+        return model, read_regular(path.with_suffix(".bin"), MAX_FILE_BYTES), around
     except OutsideError as error:
         raise ArtefactError(f"{path} with {path.with_suffix('.bin').name} {error}") from error
     except ArtefactError as error:

@@ -86,7 +86,7 @@ def packages(files: Sequence[ModelFile], parted: str = " ") -> str:
 
 def _openvino(file: ModelFile) -> str:
     """How the model is run from C++ and Python."""
-    hint = "bf16" if file.precision == "bf16" else "f32"
+    hint = "bf16" if "bf16" in (file.precision, file.notes.get("int8_around")) else "f32"
     texts = "`classes`, `preprocessing`, `decision`, `positive` and `threshold`"
     return (
         f"The model holds {texts} in its `rt_info`, section `edgenas`. `INFERENCE_PRECISION_HINT` belongs to it: without the hint "

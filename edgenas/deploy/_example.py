@@ -248,10 +248,12 @@ class OpenVinoSession:
         import openvino
 
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        settings["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
+        model, said = openvino.Core().read_model(str(path)), ["edgenas", "int8_around"]
+        around = model.get_rt_info(said).astype(str) if precision == "int8" and model.has_rt_info(said) else precision
+        settings["INFERENCE_PRECISION_HINT"] = "bf16" if around == "bf16" else "f32"
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self.compiled = openvino.compile_model(str(path), "CPU", settings)
+        self.compiled = openvino.compile_model(model, "CPU", settings)
         size = self.compiled.inputs[0].get_partial_shape()[0]
         self.batch = size.get_length() if size.is_static else 1
         self.threads = threads or "default"

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from edgenas.exporters import _int8_openvino
 from edgenas.exporters._int8 import RANKED, effect_of, planned, require_plan
-from edgenas.exporters._int8_openvino import _scores, openvino_int8, quantized_products
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
-from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.deploy.calibrating import CalibrationImages, chosen_rows
 from edgenas.deploy.contracts import ExportSpec
-from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
+from edgenas.errors import ArtefactError, ExportError, GateError
 from edgenas.graphs.leaving import Effect, LayerGroup, QuantisationPlan
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 from tests.exporters.outliers import outlier_net
@@ -175,89 +171,6 @@ def test_engines_hold_symmetric_integers_amid_float16_and_emulate_them(tmp_path:
     logits_NK = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(8)])
     runner.close()
     np.testing.assert_allclose(logits_NK, reference_logits(tiny_net(), x_NCHW), atol=0.05)
-
-
-def core() -> Any:
-    """OpenVINO, which the worker that runs this imports alone."""
-    import openvino
-
-    return openvino.Core()
-
-
-def test_openvino_runs_what_nncf_quantised() -> None:
-    x_NCHW = images(16)
-    model, notes = openvino_int8(core().read_model(tiny_onnx(), b""), SPEC)
-    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    layers = weighted_layers(compiled)
-    assert layers["u8"] + layers["i8"] >= 4
-    logits_NK = np.concatenate([np.array(compiled([x_NCHW[row : row + 1]])[0]) for row in range(16)])
-    difference = np.abs(logits_NK - reference_logits(tiny_net(), x_NCHW)).max()
-    assert 0 < difference < 0.1
-    assert notes["calibration"] == "minmax over 48 images of calibrate"
-
-
-def test_openvino_puts_back_what_loses_decisions_or_refuses(tmp_path: Path) -> None:
-    path = OnnxExporter().export(outlier_net(), ExportSpec(INPUT_SHAPE), tmp_path)[0].path
-    _, notes = openvino_int8(core().read_model(path), SPEC)
-    assert 0 < int(notes["int8_layers"]) < int(notes["int8_layers_possible"])
-    assert notes["int8_left_out"]
-
-
-def sharp(classes: list[int]) -> NDArray[np.float32]:
-    """Logits that decide so, by a probability of 0.7."""
-    return np.float32(1.54) * np.eye(3, dtype=np.float32)[classes]
-
-
-def test_openvino_puts_nothing_more_back_where_no_more_decisions_change_than_may() -> None:
-    num = 200
-    calibration = CalibrationImages(images(num), np.zeros(num, dtype=np.int64), max_changed=0.005)
-    before_NK, rows_N = sharp([0] * num), np.arange(num)
-    one, two = sharp([1] + [0] * (num - 1)), sharp([1, 1] + [0] * (num - 2))
-    assert _scores(before_NK, one, rows_N, calibration)[0] == 1  # and not 0.995, which is 0.005000000000000004 away
-    assert _scores(before_NK, two, rows_N, calibration)[0] < 1
-    assert _scores(before_NK, two, rows_N, replace(calibration, max_changed=0.01))[0] == 1
-    missed = replace(calibration, positive=0, max_changed=0.1)
-    assert _scores(before_NK, one, rows_N, missed)[0] < 1  # few change, but none may be missed
-
-
-def test_openvino_ranks_layers_by_the_images_that_moved_most_and_misses_first() -> None:
-    calibration = CalibrationImages(images(5), np.zeros(5, dtype=np.int64), positive=0)
-    before_NK = sharp([0] * 5)
-    after_NK = np.concatenate([sharp([0]), 0.9 * sharp([0]), 0.5 * sharp([0]), sharp([1]), [[np.nan] * 3]]).astype(np.float32)
-    ranked, values = _scores(before_NK, after_NK, np.arange(5), calibration)
-    assert values[0] == 1
-    assert values == sorted(values, reverse=True)
-    assert len(set(values)) == 5
-    assert _scores(before_NK[:3], after_NK[:3], np.arange(3), calibration)[0] > ranked
-
-
-def test_what_openvino_refuses_after_it_was_quantised_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import openvino
-
-    compile_model = openvino.Core.compile_model
-    said = "Exception from src/core.cpp:117:\nCheck 'any_of(scale.size(), OC, 1U)' failed at dnnl_postops_composer.cpp:526\n"
-
-    def compiled(self: Any, model: Any, *rest: Any, **named: Any) -> Any:
-        if quantized_products(model):
-            raise RuntimeError(said)  # as OpenVINO 2026.4 does for COViT++
-        return compile_model(self, model, *rest, **named)
-
-    monkeypatch.setattr(openvino.Core, "compile_model", compiled)
-    with pytest.raises(ExportError, match=r"OpenVINO cannot run what NNCF quantised: Check 'any_of\(scale.size\(\), OC, 1U\)'"):
-        openvino_int8(core().read_model(tiny_onnx(), b""), SPEC)
-
-
-def test_openvino_gives_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = OnnxExporter().export(outlier_net(), ExportSpec(INPUT_SHAPE), tmp_path)[0].path
-    monkeypatch.setattr(_int8_openvino, "BUDGET_S", 0.0)
-    with pytest.raises(GateError, match="NNCF did not find within 0 s which layers to put back to float32"):
-        openvino_int8(core().read_model(path), SPEC)
-
-
-def test_openvino_says_which_ranges_it_takes() -> None:
-    spec = replace(SPEC, calibration=replace(CALIBRATION, method="entropy"))
-    with pytest.raises(UsageError, match="by minmax or percentile, not by entropy"):
-        openvino_int8(core().read_model(tiny_onnx(), b""), spec)
 
 
 def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:

@@ -20,9 +20,16 @@ from edgenas.portable.quota import usable_threads
 MAX_MODEL = 2 << 30
 ANSWER = "edgenas tried "  # begins the line that says what a process of its own has tried
 TRY_S = 600.0  # for a file to be loaded and asked in a process of its own, where PyTorch is imported first
-OPENVINO_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16"}
 OPENVINO_TYPES = {"fp32": {"f32"}, "int8": {"i8", "u8"}, "bf16": {"bf16"}}  # of a layer in the precision
 OPENVINO_LAYERS = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
+
+
+def around_integers(model: Any) -> str:
+    """What an int8 model computes in beside integers: it says so itself, float32 where it does not."""
+    key = ["edgenas", "int8_around"]
+    said = model.get_rt_info(key).astype(str) if model.has_rt_info(key) else "f32"
+    return said if said in OPENVINO_HINTS.values() else "f32"
 
 
 class OpenVinoRunner:
@@ -32,18 +39,18 @@ class OpenVinoRunner:
         import numpy
         import openvino
 
-        hint = OPENVINO_HINTS[precision]
         wanted = str(usable_threads() if threads is None else threads)
-        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         core = openvino.Core()
         model = core.read_model(str(path))
+        hint = OPENVINO_HINTS[precision] if precision in OPENVINO_HINTS else around_integers(model)
+        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         sizes = model.inputs[0].get_partial_shape()
         if sizes.rank.is_static and sizes[0].is_dynamic:  # with a free batch it takes longer for the same images
             sizes[0] = shape[0]
             model.reshape(sizes)
         self.compiled = core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": wanted})
         live = str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-        if live != hint:
+        if live != hint and precision != "int8":  # a processor without bfloat16 computes in more beside integers, not less
             raise KitError(f"OpenVINO compiled for {live} instead of {hint}")
         types = self.types()
         if types and not types & OPENVINO_TYPES[precision]:

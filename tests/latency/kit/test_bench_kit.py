@@ -16,9 +16,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from edgenas.exporters.openvino import OpenVinoExporter
 
 import edgenas
-from edgenas.deploy.contracts import RunnerInfo
+from edgenas.deploy.calibrating import CalibrationImages
+from edgenas.deploy.contracts import ExportSpec, RunnerInfo
 from edgenas.errors import LatencyTableError
 from edgenas.latency import TimingSettings
 from edgenas.latency.kit import BenchKit, TurnFile, bench_kit, read_turns
@@ -26,6 +28,7 @@ from edgenas.latency.kit.bench import BENCH_SCRIPTS
 from edgenas.latency.kit.script_bench import shuffled
 from edgenas.latency.kit.script_files import OpenVinoRunner, tried_here
 from edgenas.runs import write_sealed
+from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 from tests.latency.kits import graph, old_python, run_bare
 
 TIMING = TimingSettings(visits=3, visit_ms=0.1, warmup_ms=0.1, reference_every=1)
@@ -214,3 +217,12 @@ def test_every_module_of_the_script_comes_after_those_that_it_imports() -> None:
         allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "openvino", "torch", "executorch"}
         assert {module.split(".")[0] for module in used - own} <= allowed, name
         packed.add(f"edgenas.{name.removesuffix('.py').replace('/', '.')}")
+
+
+def test_an_int8_model_says_what_is_computed_beside_integers(tmp_path: Path) -> None:
+    calibration = CalibrationImages(images(16), max_changed=1.0)
+    (file,) = OpenVinoExporter().export(tiny_net(), ExportSpec(INPUT_SHAPE, precision="int8", calibration=calibration), tmp_path)
+    runner = OpenVinoRunner(file.path, [1, *INPUT_SHAPE], 1, "int8")
+    assert runner.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == file.notes["int8_around"]
+    assert runner.types() & {"i8", "u8"}
+    runner.close()
