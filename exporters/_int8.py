@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.deploy.adjusting import adjusted, adjustment_of
 from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ExportError, GateError
 from edgenas.graphs import leaving, observing, quantizing
+from edgenas.graphs.adjusting import with_added_logits
 from edgenas.graphs.leaving import Effect, QuantisationPlan
 
 if TYPE_CHECKING:
@@ -26,14 +28,26 @@ _SHOWN = 6  # layers left out that a note names
 
 @dataclass(frozen=True, slots=True)
 class Int8Graph:
-    """A float32 graph with integers in front of its products, and facts for the manifest."""
+    """A float32 graph with integers in front of its products, and facts for the manifest.
+
+    Attributes:
+        model: answers without the adjustment of logits.
+        added_K: that adjustment, by class; None for none.
+    """
 
     model: onnx.ModelProto
     notes: dict[str, str | int | float]
+    added_K: NDArray[np.float32] | None = None
+
+    def adjusted(self, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """``graph``, which is ``model`` or made of it, as it ships: with adjusted logits."""
+        return graph if self.added_K is None else with_added_logits(graph, self.added_K)
 
 
 def int8_graph(graph: onnx.ModelProto, spec: ExportSpec, scheme: quantizing.Scheme) -> Int8Graph:
     """Quantise ``graph`` on the images of ``spec.calibration`` as far as they are still decided as before.
+
+    Decisions are those of adjusted logits (`edgenas.deploy.adjusting`), for which `Int8Graph.adjusted` is to be called.
 
     Raises:
         ExportError: without images, with too few or broken ones, or if the net has nothing to quantise.
@@ -56,7 +70,13 @@ def int8_graph(graph: onnx.ModelProto, spec: ExportSpec, scheme: quantizing.Sche
 
     found = planned(names, answers, before_NK, calibration)
     model = quantizing.quantized(plain, ranges, scheme, found.nodes)
-    return Int8Graph(model, notes_of(found, len(names), calibration, scheme.name))
+    notes = notes_of(found, len(names), calibration, scheme.name)
+    if not calibration.may_adjust:
+        return Int8Graph(model, notes)
+    after_NK = _logits(model, calibration)
+    adjustment = adjustment_of(before_NK, after_NK, calibration)
+    notes |= adjustment_notes(adjustment, effect_of(before_NK, after_NK, calibration), calibration)
+    return Int8Graph(model, notes, added_to(adjustment, calibration, before_NK.shape[1]))
 
 
 def _last(graph: onnx.ModelProto, scheme: quantizing.Scheme) -> tuple[str, ...]:
@@ -105,7 +125,8 @@ def planned(
     """Which layers are quantised: as many as *calibrate* allows.
 
     Groups of layers are put in order by the `RANKED` images that quantising all of them moved most, and what these alone refuse the
-    others are not asked about; what is taken was judged by all images.
+    others are not asked about; what is taken was judged by all images. They are judged by adjusted logits, and put in order by
+    plain ones.
 
     Args:
         names: of the layers that can be.
@@ -117,23 +138,27 @@ def planned(
         GateError: if decisions change whichever layers are left out, or time is over before it is known.
     """
     rows: list[int] = []
+    lasting: list[int] = []  # of them: whose decisions no adjustment turns back
 
     def measure(nodes: Sequence[str]) -> Effect:
-        if rows:
-            few = rank(nodes)
+        if lasting:
+            few = tried(nodes, lasting)
             least = replace(few, error=few.error * few.num / len(before_NK), num=len(before_NK))  # of all images
             if not calibration.holds(least):
                 return least
         after_NK = answers(nodes, calibration)
         if not rows:
             rows.extend(_most_moved(before_NK, after_NK, calibration))
-        return effect_of(before_NK, after_NK, calibration)
+            lasting.extend(_lasting(rows, before_NK, calibration))
+        adjustment = adjustment_of(before_NK, after_NK, calibration)
+        return effect_of(before_NK, adjusted(after_NK, adjustment, calibration.positive), calibration)
 
-    def rank(nodes: Sequence[str]) -> Effect:
-        few = calibration.some(rows)
-        return effect_of(before_NK[rows], answers(nodes, few), few)
+    def tried(nodes: Sequence[str], some: list[int]) -> Effect:
+        few = calibration.some(some)
+        return effect_of(before_NK[some], answers(nodes, few), few)
 
-    found = leaving.plan(leaving.groups_of(names), measure, calibration.holds, budget_s=BUDGET_S, rank=rank)
+    groups = leaving.groups_of(names)
+    found = leaving.plan(groups, measure, calibration.holds, budget_s=BUDGET_S, rank=lambda nodes: tried(nodes, rows))
     require_plan(found, calibration)
     return found
 
@@ -143,6 +168,14 @@ def _most_moved(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating],
     rows = range(len(before_NK))
     alone = [effect_of(before_NK[row : row + 1], after_NK[row : row + 1], calibration.some([row])) for row in rows]
     return sorted(rows, key=alone.__getitem__, reverse=True)[:RANKED]
+
+
+def _lasting(rows: Sequence[int], before_NK: NDArray[np.floating], calibration: CalibrationImages) -> list[int]:
+    """Rows of images whose changed decision no adjustment turns back: those that were not decided as the class that is raised."""
+    if not calibration.may_adjust:
+        return list(rows)
+    before_N = calibration.decided(before_NK)
+    return [row for row in rows if before_N[row] != calibration.positive]
 
 
 def require_plan(plan: QuantisationPlan, calibration: CalibrationImages) -> None:
@@ -177,6 +210,24 @@ def notes_of(plan: QuantisationPlan, num_layers: int, calibration: CalibrationIm
         notes["int8_left_out"] = "; ".join(shown) + (f"; and {more} more" if more else "")
         notes["int8_effect_of_all"] = str(plan.all_quantised)
     return notes
+
+
+def adjustment_notes(adjustment: float, unadjusted: Effect, calibration: CalibrationImages) -> dict[str, str | int | float]:
+    """What the manifest says of adjusted logits; nothing where none are."""
+    if calibration.positive is None or not adjustment:
+        return {}
+    return {
+        "logit_adjustment": adjustment,
+        "logit_adjustment_class": calibration.positive,
+        "int8_effect_unadjusted": str(unadjusted),
+    }
+
+
+def added_to(adjustment: float, calibration: CalibrationImages, num_classes: int) -> NDArray[np.float32] | None:
+    """What is added to the logits by class, shape (K,); None for nothing."""
+    if calibration.positive is None or not adjustment:
+        return None
+    return np.where(np.arange(num_classes) == calibration.positive, np.float32(adjustment), np.float32(0))
 
 
 def _logits(graph: onnx.ModelProto, calibration: CalibrationImages) -> NDArray[np.float32]:

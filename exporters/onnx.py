@@ -24,7 +24,7 @@ from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
-from ._int8 import int8_graph
+from ._int8 import Int8Graph, int8_graph
 from ._native import quiet
 from ._probe import first_line
 from ._rewriting import rewritten
@@ -124,21 +124,22 @@ def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-
     notes: dict[str, str | int | float] = {"opset": opset_of(spec, int8), "num_nodes": len(graph.graph.node), **changes}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
-    if spec.precision == "int8":
-        found = int8_graph(graph, spec, int8)
-        graph, notes = found.model, notes | found.notes
-        if int8 is ASYMMETRIC:
-            shares = shares_of(graph, "int8", kept=spec.kept)
-            shares.require()
-            return TypedGraph(graph, None, stem, notes | shares.as_notes())
+    found = int8_graph(graph, spec, int8) if spec.precision == "int8" else Int8Graph(graph, {})
+    graph, notes = found.model, notes | found.notes
+    if spec.precision == "int8" and int8 is ASYMMETRIC:
+        ships = found.adjusted(graph)
+        shares = shares_of(ships, "int8", kept=spec.kept)
+        shares.require()
+        return TypedGraph(ships, None, stem, notes | shares.as_notes())
     # around integers is float16, wherever nothing was left out
     around: Reduced = "bf16" if spec.precision == "bf16" else "fp16"
     kept = () if spec.precision == "int8" else spec.kept
     typed = half.to_half(graph, precision=around, kept=kept)
-    shares = shares_of(typed.model, spec.precision, kept=spec.kept)
+    ships = found.adjusted(typed.model)  # once it is typed: what gives the logits stays float32
+    shares = shares_of(ships, spec.precision, kept=spec.kept)
     shares.require()
-    emulation = half.emulate_half(graph, precision=around, kept=kept)
-    return TypedGraph(typed.model, emulation, stem, notes | typed.notes | shares.as_notes())
+    emulation = found.adjusted(half.emulate_half(graph, precision=around, kept=kept))
+    return TypedGraph(ships, emulation, stem, notes | typed.notes | shares.as_notes())
 
 
 def float_graph(

@@ -107,12 +107,17 @@ def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
 
 
 def _integers(notes: Mapping[str, object]) -> str:
-    """Which products of an int8 file are integers, on which images it was fitted, and which layers stay float."""
+    """Which products of an int8 file are integers, on which images it was fitted, which layers stay float, what logits got."""
+    adjustment = notes.get("logit_adjustment")
     notes = {key: markdown(str(value)) for key, value in notes.items()}
     words = f"{notes['int8_layers']} of {notes.get('int8_layers_possible', '?')} products in int8"
     if "calibration" in notes:
         words += f", ranges by {notes['calibration']}"
-    return words + (f"; stay float for what they change alone: {notes['int8_left_out']}" if "int8_left_out" in notes else "")
+    if "int8_left_out" in notes:
+        words += f"; stay float for what they change alone: {notes['int8_left_out']}"
+    if isinstance(adjustment, float):
+        words += f"; the logit of the class that must not be missed is raised by {adjustment:.3g} against their rounding"
+    return words
 
 
 def _precision(files: Sequence[ModelFile]) -> str:

@@ -30,6 +30,7 @@ class CalibrationImages:
         method: how ranges of activations are taken.
         max_changed: share of images that may be decided otherwise.
         max_new_misses: images that may be missed newly.
+        adjusts: whether the logit of ``positive`` may be raised against what rounding does to it (`edgenas.deploy.adjusting`).
     """
 
     images_NCHW: NDArray[np.float32] = field(repr=False)
@@ -39,6 +40,7 @@ class CalibrationImages:
     method: CalibrationMethod = "minmax"
     max_changed: float = 0.005
     max_new_misses: int = 0
+    adjusts: bool = True
 
     def __len__(self) -> int:
         return len(self.images_NCHW)
@@ -55,7 +57,13 @@ class CalibrationImages:
             "threshold": self.threshold,
             "max_changed": self.max_changed,
             "max_new_misses": self.max_new_misses,
+            "adjusts": self.adjusts,
         }
+
+    @property
+    def may_adjust(self) -> bool:
+        """Whether there is a class whose logit may be raised."""
+        return self.adjusts and self.positive is not None
 
     def some(self, rows_N: Sequence[int] | NDArray[np.integer]) -> CalibrationImages:
         """The same of some images."""

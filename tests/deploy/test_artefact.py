@@ -182,6 +182,14 @@ def full_metrics() -> SplitMetrics:
     return SplitMetrics(split="test", metrics=metrics)
 
 
+def test_its_readme_says_what_was_added_to_the_logits_of_an_int8_file(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
+    notes = {"int8_layers": 5, "int8_layers_possible": 6, "logit_adjustment": 0.15827, "logit_adjustment_class": 1}
+    for name, file in (("adjusted", replace(exported["fp32"], notes=notes)), ("plain", exported["fp32"])):
+        folder = write_artefact(tmp_path / name, [(file, parity_of())], facts(), reference=reference).folder
+        said = (folder / "README.md").read_text(encoding="utf-8")
+        assert ("the logit of the class that must not be missed is raised by 0.158" in said) == (name == "adjusted")
+
+
 def test_its_readme_tells_whoever_deploys_it_what_it_can_do_and_what_it_is_for(make_artefact: Make) -> None:
     table = TableFacts(path="t.json", sha256="0" * 64, device="A Box", runtime="onnxruntime-cpu", precision="fp32", batch_size=1)
     latency = LatencyFacts(latency_ms_predicted=0.2, latency_ms_upper=0.3, latency_ms_measured=0.214, table=table)

@@ -33,4 +33,5 @@ def calibration_for(source: Source, precision: Precision, settings: ExportSettin
         settings.calibration,
         max_changed=(1 - gates.agreement) / 2,
         max_new_misses=0 if gates.max_new_false_negatives is None else gates.max_new_false_negatives,
+        adjusts=settings.logit_adjustment,
     )

@@ -227,11 +227,14 @@ def within(folder: str, file: ModelFile) -> ModelFile:
 
 
 def notes_of(written: Written) -> list[Note]:
-    """Warnings of files whose parity could not run here, and which layers of int8 files stayed float."""
+    """Warnings of files whose parity could not run here, what of int8 files stayed float and what was added to logits."""
     unrun = [(file, parity) for file, parity in written.judged if parity.verdict == "not_run"]
     notes = [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
     for file, _ in written.judged:
         if "int8_left_out" in file.notes:
             layers = f"{file.notes['int8_layers']} of {file.notes['int8_layers_possible']} products are int8"
             notes.append(Note(f"{file.path.name}: {layers}; float on calibrate's evidence: {file.notes['int8_left_out']}"))
+        if "logit_adjustment" in file.notes:
+            raised = f"the logit of the class that must not be missed is raised by {file.notes['logit_adjustment']:.3g}"
+            notes.append(Note(f"{file.path.name}: {raised} against int8's rounding"))
     return notes
