@@ -205,11 +205,17 @@ def notes_of(plan: QuantisationPlan, num_layers: int, calibration: CalibrationIm
         "int8_effect": str(plan.effect),
     }
     if plan.left_out:
-        shown = [f"{group.name} ({effect} alone)" for group, effect in plan.left_out[:_SHOWN]]
+        shown = [f"{group.name} ({_said(effect, plan)})" for group, effect in plan.left_out[:_SHOWN]]
         more = len(plan.left_out) - len(shown)
         notes["int8_left_out"] = "; ".join(shown) + (f"; and {more} more" if more else "")
         notes["int8_effect_of_all"] = str(plan.all_quantised)
     return notes
+
+
+def _said(effect: Effect, plan: QuantisationPlan) -> str:
+    if not plan.by_rest:
+        return f"{effect} alone"
+    return f"without it {Effect(-effect.new_misses, -effect.changed, -effect.error, effect.num)}"
 
 
 def adjustment_notes(adjustment: float, unadjusted: Effect, calibration: CalibrationImages) -> dict[str, str | int | float]:

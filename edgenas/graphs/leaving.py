@@ -1,8 +1,9 @@
-"""Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
+"""Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone, or all others.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
 left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns, and last
-single layers of those that are.
+single layers of those that are. What a group does alone tells little of what it does among others, and where everything is lost
+no group makes a difference: both orders are tried, and the plan that quantises more is taken.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class QuantisationPlan:
         all_quantised: effect of quantising everything.
         effect: of quantising ``nodes``.
         holds: whether that is what was asked for.
+        by_rest: whether the effects of ``left_out`` are those of quantising everything but each of them, below zero.
     """
 
     nodes: tuple[str, ...]
@@ -63,6 +65,7 @@ class QuantisationPlan:
     all_quantised: Effect
     effect: Effect
     holds: bool
+    by_rest: bool = False
 
 
 def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[LayerGroup, ...]:
@@ -115,31 +118,70 @@ def plan(
     first = measure(everything)
     if holds(first):
         return QuantisationPlan(everything, (), first, first, holds=True)
-    alone: list[tuple[LayerGroup, Effect]] = []
-    for group in groups:
-        if clock() - start > budget_s:
-            break
-        alone.append((group, (rank or measure)(group.nodes)))
-    alone.sort(key=lambda each: each[1], reverse=True)
-    most = min(len(alone), len(groups) - 1)
 
-    def without(num: int) -> tuple[str, ...]:
-        return _without(groups, [group for group, _ in alone[:num]])
+    def is_over(share: float) -> bool:
+        return clock() - start > share * budget_s
 
-    found = _fewest(most, lambda num: measure(without(num)), holds, lambda: clock() - start > 2 * budget_s)
-    num, effect = found if found is not None else (0, first)
-    if not holds(effect):
-        num = len(alone) if num == most < len(alone) else num  # what is left does not hold either
-        return QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=False)
-    holding = QuantisationPlan(without(num), tuple(alone[:num]), first, effect, holds=True)
+    def alone(nodes: Sequence[str]) -> Effect:
+        return (rank or measure)(nodes)
 
-    def is_over() -> bool:
-        return clock() - start > 2 * budget_s
+    def rest(nodes: Sequence[str]) -> Effect:
+        left = (rank or measure)(tuple(node for node in everything if node not in nodes))
+        return Effect(-left.new_misses, -left.changed, -left.error, left.num)  # the less is left, the worse they are
 
-    last = holding.left_out[-1][0]  # which was needed
-    returned = _returned(groups, holding, measure, holds, is_over, kept=last)
-    parts, single = _split(groups, returned, rank or measure, is_over)
-    return _returned(parts, single, measure, holds, is_over) if parts != tuple(groups) else returned
+    search = _Search(tuple(groups), measure, holds, first, is_over)
+    found = search.ordered(alone)
+    if len(groups) == 1 or sum(len(group.nodes) for group, _ in found.left_out) <= 1 or is_over(1):
+        return found
+    other = search.ordered(rest)
+    return max(found, replace(other, by_rest=True), key=lambda each: (each.holds, len(each.nodes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search of groups that stay out, whatever puts them in order.
+
+    Attributes:
+        groups: all of them.
+        measure: effect of quantising some nodes.
+        holds: whether an effect is small enough.
+        first: effect of quantising everything.
+        is_over: whether so many times the time for trying groups is.
+    """
+
+    groups: tuple[LayerGroup, ...]
+    measure: Callable[[Sequence[str]], Effect]
+    holds: Callable[[Effect], bool]
+    first: Effect
+    is_over: Callable[[float], bool]
+
+    def ordered(self, harm: Callable[[Sequence[str]], Effect]) -> QuantisationPlan:
+        """The plan that leaves out groups by their harm, the largest first."""
+        groups, measure, holds, first = self.groups, self.measure, self.holds, self.first
+        ranked: list[tuple[LayerGroup, Effect]] = []
+        for group in groups:
+            if self.is_over(1):
+                break
+            ranked.append((group, harm(group.nodes)))
+        ranked.sort(key=lambda each: each[1], reverse=True)
+        most = min(len(ranked), len(groups) - 1)
+
+        def without(num: int) -> tuple[str, ...]:
+            return _without(groups, [group for group, _ in ranked[:num]])
+
+        def is_over() -> bool:
+            return self.is_over(2)
+
+        found = _fewest(most, lambda num: measure(without(num)), holds, is_over)
+        num, effect = found if found is not None else (0, first)
+        if not holds(effect):
+            num = len(ranked) if num == most < len(ranked) else num  # what is left does not hold either
+            return QuantisationPlan(without(num), tuple(ranked[:num]), first, effect, holds=False)
+        holding = QuantisationPlan(without(num), tuple(ranked[:num]), first, effect, holds=True)
+        last = holding.left_out[-1][0]  # which was needed
+        returned = _returned(groups, holding, measure, holds, is_over, kept=last)
+        parts, single = _split(groups, returned, harm, is_over)
+        return _returned(parts, single, measure, holds, is_over) if parts != groups else returned
 
 
 def _returned(
