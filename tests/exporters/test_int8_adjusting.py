@@ -10,10 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgenas.exporters._added_logits import add_to_logits
 from edgenas.exporters._int8 import RANKED, planned
-from edgenas.exporters._lowering import traced
-from edgenas.exporters.executorch import ExecuTorchExporter
+from edgenas.exporters._int8_executorch import Quantiser
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from numpy.typing import NDArray
@@ -126,30 +124,11 @@ def test_engines_hold_the_adjustment_and_so_does_what_emulates_them(tmp_path: Pa
     }  # the logits' layer is float there: its bias
 
 
-def test_xnnpack_gives_adjusted_logits(tmp_path: Path) -> None:
-    net = centred_net()
-    before_NK = reference_logits(net, images(NUM))
-    plain_NK, plain = answers(ExecuTorchExporter(), net, spec_of(net, adjusts=False), tmp_path / "plain")
-    after_NK, notes = answers(ExecuTorchExporter(), net, spec_of(net), tmp_path / "adjusted")
-    adjustment = np.float32(notes["logit_adjustment"])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(after_NK[:, OTHERS], plain_NK[:, OTHERS])
-    np.testing.assert_allclose(after_NK[:, POSITIVE], plain_NK[:, POSITIVE] + adjustment, atol=1e-6)
-    assert missed(before_NK, after_NK) == 0 < missed(before_NK, plain_NK)
-    assert notes["int8_effect_unadjusted"] == plain["int8_effect"] != notes["int8_effect"]
-    assert notes["num_nodes"] == plain["num_nodes"]  # it is in the bias
-
-
-@pytest.mark.parametrize("net", [centred_net(), Members()], ids=["net", "members"])
-def test_traced_nets_add_to_their_logits_and_leave_the_net_as_it_is(net: nn.Module) -> None:
-    program = traced(net, spec_of(net), "net")
-    module, x_NCHW = program.module(), torch.from_numpy(images(1))
-    before_NK = reference_logits(net, images(1))
-    add_to_logits(module, np.array([0, 0.25, 0], dtype=np.float32))
-    with torch.no_grad():
-        np.testing.assert_allclose(module(x_NCHW).numpy(), before_NK + np.array([0, 0.25, 0]), atol=1e-6)
-    np.testing.assert_array_equal(reference_logits(net, images(1)), before_NK)
-    calls = [node for node in module.graph.nodes if node.op == "call_function"]
-    assert (calls[-1].target is torch.ops.aten.add.Tensor) == isinstance(net, Members)
+def test_executorch_tries_and_writes_logits_as_they_are() -> None:
+    spec = spec_of(centred_net())
+    assert isinstance(spec.calibration, CalibrationImages)
+    assert spec.calibration.may_adjust
+    assert not Quantiser.of(spec).calibration.may_adjust
 
 
 def test_layers_that_lower_the_class_alone_are_not_refused_for_what_the_adjustment_turns_back() -> None:
