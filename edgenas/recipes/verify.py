@@ -59,9 +59,11 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     Raises:
         ArtefactError: if the folder has no usable manifest.
         GateError: if its manifest is neither usable nor as it was signed.
-        UsageError: if the key is none, or the file has no place.
+        UsageError: if the key is none, the file has no place, or labels are renamed of no data.
         RunFolderError: if the file cannot be written.
     """
+    if config.map_label and config.data is None:
+        raise UsageError("--map-label renames classes of data; give --data SOURCE too")
     if config.junit is None:
         yield from _verified(config)
         return

@@ -178,6 +178,11 @@ def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path:
     assert outcome_of(folder, data=f"folder:{data}").failure is None
 
 
+def test_names_for_labels_of_no_data_are_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="--map-label renames classes of data; give --data SOURCE too"):
+        outcome_of(artefact(tmp_path / "art", data), map_label={"a": "b"})
+
+
 def put_endless(path: Path) -> None:
     """A model that answers dark images and never ends for bright ones."""
     info = helper.make_tensor_value_info
