@@ -225,7 +225,9 @@ def require_targets(trt: ModuleType, asked: Sequence[str]) -> dict[str, tuple[st
     for label in asked:
         names = {name for name in supported if name not in WITHOUT_SINGLE_PRODUCTS} if label == PORTABLE else {*label.split("+")}
         groups[label] = tuple(sorted(names, key=lambda name: (supported.index(name) if name in supported else -1, name)))
-    unknown = [name for targets in groups.values() for name in targets if name not in supported]
+    unknown = [
+        label if name in ("", PORTABLE) else name for label, targets in groups.items() for name in targets if name not in supported
+    ]
     if unknown:
         raise UsageError(
             f"TensorRT-RTX {trt.__version__} does not build for {', '.join(dict.fromkeys(unknown))}",

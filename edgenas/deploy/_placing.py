@@ -16,13 +16,18 @@ from edgenas.runs.files import TEMPORARY, sweep_beside
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 
 
+def target(folder: Path) -> Path:
+    """The folder that a link to an artefact leads to: that one is replaced and the link stays; else ``folder`` itself."""
+    return folder.resolve() if folder.is_symlink() and folder.is_dir() else folder
+
+
 def new_beside(folder: Path) -> Path:
     """A new temporary folder beside ``folder``, which is not there or an older artefact.
 
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file():
+    if os.path.lexists(folder) and not (folder / MANIFEST).is_file():
         raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from edgenas.deploy.gates import Gates
 from edgenas.deploy.recorded import read_answers
 from edgenas.errors import ArtefactError, RunFolderError
 from edgenas.records import AcceptancePlan, Check, FileParity, Manifest, ParityFile
@@ -56,6 +57,10 @@ def _contradictions(folder: Path, manifest: Manifest, plan: AcceptancePlan) -> I
     if facts is None or plan.sha256 != facts.plan_sha256:
         yield "it is not the plan that was sealed: the manifest knows another hash"
         return
+    try:
+        Gates.from_limits(plan.gates, plan.floor_confidence)
+    except ValueError as error:
+        yield f"nothing can be held to its gates: {error}"
     gates = changes_between(plan.gates, manifest.gates or {})
     if gates:
         yield f"the manifest's gates are not those of the plan: {', '.join(gates)}"

@@ -22,7 +22,7 @@ from edgenas import __version__
 from edgenas.deploy._elsewhere import BUILD_ENGINE
 from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
-from edgenas.deploy._placing import move, new_beside
+from edgenas.deploy._placing import move, new_beside, target
 from edgenas.deploy._readme import readme
 from edgenas.deploy._unknown import NO_DATA, NO_METRICS, NO_NET, NO_WEIGHTS
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
@@ -156,7 +156,7 @@ def write_artefact(
     seed: int = 0,
     signer: Signer | None = None,
 ) -> Artefact:
-    """Write the artefact folder; an older artefact of that name is replaced, anything else is not.
+    """Write the artefact folder; an older artefact of that name is replaced, also behind a link, which stays; nothing else is.
 
     Args:
         folder: where to.
@@ -169,7 +169,8 @@ def write_artefact(
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    temporary = new_beside(folder)
+    place = target(folder)
+    temporary = new_beside(place)
     held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
     try:
         alone(held)  # so that no other command takes it for left over
@@ -177,7 +178,7 @@ def write_artefact(
         if signer is not None:
             _sign(temporary, signer)
         temporary.chmod(0o755)
-        move(temporary, folder)
+        move(temporary, place)
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
@@ -194,7 +195,7 @@ def require_writable(folder: Path) -> None:
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    new_beside(folder).rmdir()
+    new_beside(target(folder)).rmdir()
 
 
 def overall(judged: Sequence[Parity | Check]) -> Verdict:

@@ -60,6 +60,10 @@ class Gates:
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
                 raise ValueError(f"{name} {share} is not in [0, 1): no number of images proves 1")
+        for name in ("max_new_false_negatives", "max_new_false_positives"):
+            count = getattr(self, name)
+            if count is not None and count < 0:
+                raise ValueError(f"{name} {count} is below 0, which no export can meet")
         for name in ("max_new_false_negative_share", "max_new_false_positive_share"):
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:

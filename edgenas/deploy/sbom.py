@@ -54,6 +54,7 @@ _RUNS = {  # by the start of a runtime's name, packages of which one is needed
     "tensorrt-rtx": ("tensorrt-rtx",),
     "tensorrt": ("tensorrt",),
 }
+_TOO = {"executorch": ("torch",)}  # what a package needs without asking for it
 _BESIDE = ("numpy", "pillow")  # what `example.py` needs to read images
 
 
@@ -111,7 +112,8 @@ def packages_of(runtime: str) -> tuple[str, ...]:
     """Python packages that files of a runtime need; of a package's own runtime nothing is known but what reads images."""
     choices = next((packages for start, packages in _RUNS.items() if runtime.startswith(start)), ())
     there = next((name for name in choices if _installed(name) is not None), None)
-    return (*([there or choices[0]] if choices else []), *_BESIDE)
+    main = () if not choices else (choices[0] if there is None else there,)
+    return (*main, *(name for each in main for name in _TOO.get(each, ())), *_BESIDE)
 
 
 def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> BomComponent:

@@ -256,10 +256,11 @@ def plan_of(folder: Path, manifest: Manifest) -> AcceptancePlan | None:
 
 
 def history_checks(run: RunFolder, folder: Path, manifest: Manifest) -> list[Check]:
-    """Whether the history of the run folder that an artefact lies in knows its plan; nothing of one that lies elsewhere."""
-    facts, path = manifest.acceptance, run.export / HISTORY
+    """Whether the history of the run folder that an artefact lies in, ``run`` or another, knows its plan; nothing of others."""
+    facts, run = manifest.acceptance, _run_around(folder) or run
     if facts is None or folder.resolve().parent != run.export.resolve():
         return []
+    path = run.export / HISTORY
     name = f"{run.export.name}/{HISTORY}"
     if not path.exists():
         return [Check(name, "acceptance", "failed", "the history of plans is gone, which the artefact's plan stood in")]
@@ -274,3 +275,10 @@ def history_checks(run: RunFolder, folder: Path, manifest: Manifest) -> list[Che
     since = f", {now - facts.num_plans} of them later" if now > facts.num_plans else ""
     others = f"; these images have {now} plans in all{since}" if now > 1 else ""
     return [Check(name, "acceptance", "passed", f"the history knows the plan{others}")]
+
+
+def _run_around(folder: Path) -> RunFolder | None:
+    """The run folder among whose exports an artefact lies; None where that is none."""
+    inside = folder.resolve().parent
+    run = RunFolder(inside.parent)
+    return run if run.config.is_file() and run.export.resolve() == inside else None

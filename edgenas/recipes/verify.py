@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.config import Flags
+from edgenas.config import Flags, blamed, build, parse_overrides
 from edgenas.data import ImageSource, absolute_source, open_source
 from edgenas.data.hashing import content_hashes
 from edgenas.data.images import positive_index
@@ -25,10 +25,21 @@ from edgenas.deploy.junit import junit
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
 from edgenas.deploy.signing import SIGNATURE, load_signatory, read_signature
-from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, RunFolderError, StoppedError, UsageError
+from edgenas.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    EdgeNASError,
+    GateError,
+    ParityError,
+    RunFolderError,
+    StoppedError,
+    UsageError,
+)
 from edgenas.project.acceptance import history_checks, plan_of
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
+from edgenas.project.settings import GateSettings
 from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, Verdict, VerifyResult
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
@@ -59,9 +70,13 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     Raises:
         ArtefactError: if the folder has no usable manifest.
         GateError: if its manifest is neither usable nor as it was signed.
-        UsageError: if the key is none, or the file has no place.
+        UsageError: if the key is none, the file has no place, or labels or settings are given for no data.
         RunFolderError: if the file cannot be written.
     """
+    if config.map_label and config.data is None:
+        raise UsageError("--map-label renames classes of data; give --data SOURCE too")
+    if config.overrides and config.data is None:
+        raise UsageError(f"--set {config.overrides[0]} would do nothing: settings are for --data SOURCE, give that too")
     if config.junit is None:
         yield from _verified(config)
         return
@@ -272,14 +287,36 @@ def _images_of(
     run: Path, overrides: Sequence[str], source: ImageSource, manifest: Manifest
 ) -> tuple[ImageSource, NDArray[np.int64], Gates]:
     """The images that may judge, and the gates: those of the run folder where it divides just these data."""
-    indices_N, gates, run_folder = np.arange(len(source.labels_N)), Gates(), RunFolder(run)
+    indices_N, run_folder = np.arange(len(source.labels_N)), RunFolder(run)
+    gates = _gates_in(run_folder, overrides)
     if run_folder.config.is_file() and run_folder.splits.is_file():
-        gates = gates_of(load_settings(run_folder, {}, overrides).gates)
         splits = load_splits(run_folder.splits)
         kept = without(source, splits.excluded)
         if splits.fingerprint == fingerprint(kept) == manifest.data.fingerprint:
             return kept, splits["test"], gates
     return source, indices_N, gates
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What may be set where there is no run folder."""
+
+    gates: GateSettings
+
+
+def _gates_in(run: RunFolder, overrides: Sequence[str]) -> Gates:
+    """The gates of a run folder's settings, or, where there is none, those that the command line sets.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range.
+    """
+    if run.config.is_file():
+        return gates_of(load_settings(run, {}, overrides).gates)
+    given = parse_overrides(overrides)
+    try:
+        return gates_of(build(_Given, given, source="the command line").gates)
+    except ConfigError as error:
+        raise ConfigError(error.message, problems=blamed(error.problems, given, {}), hint=error.hint) from error
 
 
 def _reference(

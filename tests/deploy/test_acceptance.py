@@ -88,6 +88,10 @@ def test_an_artefact_of_before_there_were_plans_has_no_such_check(make_artefact:
             {"laid_down": plan(gates=WIDER), "gates": WIDER},
             "the files were judged by other limits than the plan's: max_new_false_positive_share 0.02, planned 0.5",
         ),
+        (
+            {"laid_down": plan(gates=Gates().limits | {"min_agreement": 5.0})},
+            "nothing can be held to its gates: min_agreement 5.0 is not in [0, 1)",
+        ),
     ],
 )
 def test_what_contradicts_the_plan_fails(make_artefact: Make, changes: dict[str, Any], words: str) -> None:

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from edgenas.deploy import recorded
-from edgenas.deploy.artefact import load_manifest, overall, verify, write_artefact
+from edgenas.deploy.artefact import load_manifest, overall, require_writable, verify, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.parity import Gates, compare, not_run
 from edgenas.deploy.plugins import get_exporter
@@ -326,6 +326,23 @@ def test_a_foreign_folder_is_left_alone(exported: dict[str, ExportedFile], tmp_p
     with pytest.raises(ArtefactError, match="is no artefact folder"):
         write_artefact(tmp_path, [(exported["fp32"], parity_of())], facts(), reference=reference)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_nothing_is_no_place_for_an_artefact(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ArtefactError, match="link exists and is no artefact folder"):
+        require_writable(tmp_path / "link")
+
+
+def test_a_link_to_an_artefact_stays_and_what_it_leads_to_is_replaced(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
+    real, link = tmp_path / "v1", tmp_path / "current"
+    link.symlink_to("v1")
+    real.mkdir()
+    (real / "manifest.json").write_text("older")
+    write_artefact(link, [(exported["fp32"], parity_of())], facts(), reference=reference)
+    assert link.readlink() == Path("v1")
+    assert load_manifest(real).files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "v1"]
 
 
 def test_nothing_is_left_when_writing_fails(exported: dict[str, ExportedFile], tmp_path: Path) -> None:

@@ -378,6 +378,10 @@ def test_impossible_gates_are_refused() -> None:
         Gates(min_top1_agreement=1.0)
     with pytest.raises(ValueError, match="no number of images proves 0"):
         Gates(max_new_false_positive_share=0.0)
+    with pytest.raises(ValueError, match="max_new_false_negatives -1 is below 0, which no export can meet"):
+        Gates(max_new_false_negatives=-1)
+    with pytest.raises(ValueError, match="max_new_false_positives -2 is below 0"):
+        Gates(max_new_false_positives=-2)
 
 
 def test_the_gates_of_a_manifest_are_those_in_force() -> None:

@@ -111,3 +111,5 @@ def test_flags_of_engines_reach_those_that_build_some() -> None:
     assert (trt.targets, trt.rebuilds) == (("sm86+sm89",), 2)
     with pytest.raises(UsageError, match="does not build for sm42"):
         with_engines(orders_of(["trt"], []), ["sm42"], 1)
+    with pytest.raises(UsageError, match=r"does not build for sm86\+, portable\+sm89\. supported are sm75"):
+        with_engines(orders_of(["trt"], []), ["sm86+", "portable+sm89"], 1)

@@ -78,4 +78,5 @@ def test_packages_that_are_not_installed_and_runtimes_of_others_are_listed_as_fa
     }
     assert packages_of("somebody's") == ("numpy", "pillow")
     assert packages_of("tensorrt-rtx")[0] == "tensorrt-rtx"
+    assert packages_of("executorch-cpu") == ("executorch", "torch", "numpy", "pillow")  # as its README says
     assert packages_of("tensorrt")[0] == "tensorrt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edgenas.deploy.parity import Gates
 from edgenas.errors import RunFolderError
 from edgenas.project.acceptance import HISTORY, Sealed, history_checks, read_history, seal_plan
 from edgenas.project.deployed import FinalNet, threshold_choice
-from edgenas.records import AcceptancePlan
+from edgenas.records import AcceptanceFacts, AcceptancePlan
 from edgenas.runs import RunFolder
 
 SPEC = ExportSpec((3, 16, 16))
@@ -157,6 +157,24 @@ def test_an_artefact_elsewhere_has_no_history_to_be_in(run: RunFolder, tmp_path:
         acceptance = None
 
     assert history_checks(run, tmp_path, NoPlan()) == []  # type: ignore[arg-type]
+
+
+def test_the_history_is_that_of_the_run_folder_that_the_artefact_lies_in(run: RunFolder, images: Images, tmp_path: Path) -> None:
+    @dataclass
+    class Planned:
+        acceptance: AcceptanceFacts
+
+    planned: Any = Planned(seal(run, images).facts)
+    seal(run, images, Gates(min_agreement=0.9, accuracy_margin=0.01))
+    run.config.touch()
+    (check,) = history_checks(RunFolder(tmp_path / "another"), run.export / "onnx", planned)
+    assert (check.verdict, check.reason) == (
+        "passed",
+        "the history knows the plan; these images have 2 plans in all, 1 of them later",
+    )
+    (run.export / HISTORY).unlink()
+    (check,) = history_checks(RunFolder(tmp_path / "another"), run.export / "onnx", planned)
+    assert check.verdict == "failed"
 
 
 def test_a_history_that_is_a_folder_is_said_once(run: RunFolder, images: Images) -> None:

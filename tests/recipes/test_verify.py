@@ -28,7 +28,7 @@ from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.recorded import kept
 from edgenas.deploy.signing import MAX_BYTES, SIGNATURE, load_signer
-from edgenas.errors import ArtefactError, EdgeNASError, GateError, RunFolderError, UsageError
+from edgenas.errors import ArtefactError, ConfigError, EdgeNASError, GateError, RunFolderError, UsageError
 from edgenas.recipes import verify
 from edgenas.recipes.verify import VerifyConfig, run
 from edgenas.records import ArchitectureFacts, Check, DataFacts, Metrics, Parity, SplitMetrics, VerifyResult, WeightsFacts
@@ -101,7 +101,7 @@ def artefact(
 
 
 def outcome_of(folder: Path, **options: Any) -> Outcome[VerifyResult]:
-    config = VerifyConfig(folder.parent / "no-run", {}, (), folder, **options)
+    config = VerifyConfig(folder.parent / "no-run", {}, options.pop("overrides", ()), folder, **options)
     *_, outcome = run(config)
     assert isinstance(outcome, Outcome)
     return outcome
@@ -176,6 +176,26 @@ def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path:
     assert outcome.failure is not None
     assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "undecided", "undecided")
     assert outcome_of(folder, data=f"folder:{data}").failure is None
+
+
+def test_names_for_labels_of_no_data_are_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="--map-label renames classes of data; give --data SOURCE too"):
+        outcome_of(artefact(tmp_path / "art", data), map_label={"a": "b"})
+
+
+@pytest.mark.usefixtures("models_run_here")
+def test_gates_that_are_given_judge_where_there_is_no_run_folder(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data)
+    with pytest.raises(ConfigError) as raised:
+        outcome_of(folder, data=f"folder:{data}", overrides=("gates.min_agreement=7",))
+    assert "min_agreement 7.0 is not in [0, 1)" in str(raised.value)
+    with pytest.raises(ConfigError) as raised:
+        outcome_of(folder, data=f"folder:{data}", overrides=("gates.nope=1",))
+    assert "--set gates.nope: gates.nope is unknown" in str(raised.value)
+    parity = parity_of(outcome_of(folder, data=f"folder:{data}", overrides=("gates.min_agreement=0.5",))).parity
+    assert {gate.name: gate.limit for gate in parity.gates}["min_agreement"] == 0.5
+    with pytest.raises(UsageError, match=r"--set gates.min_agreement=0.5 would do nothing: settings are for --data SOURCE"):
+        outcome_of(folder, overrides=("gates.min_agreement=0.5",))
 
 
 def put_endless(path: Path) -> None:

@@ -153,7 +153,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="measure.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--output", default="results.json", metavar="FILE", help="where results go (default: results.json)")
     parser.add_argument("--budget", type=float, metavar="MIN", help="minutes that timing may take (default: the kit's)")
-    parser.add_argument("--trtexec", default="trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
+    parser.add_argument("--trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
     parser.add_argument("--every", type=float, default=30.0, metavar="S", help="seconds between lines of progress in a file (30)")
     parser.add_argument("--check", action="store_true", help="check the kit, show the plan, measure nothing")
     asked = parser.parse_args(arguments)
@@ -202,11 +202,16 @@ def measure(asked: argparse.Namespace) -> int:
 
 def backend_of(kit: Kit, asked: argparse.Namespace) -> Any:
     """What runs the kit's nets."""
-    if kit.plan["request"]["runtime"] != "tensorrt":
+    runtime = kit.plan["request"]["runtime"]
+    if runtime != "tensorrt":
+        if asked.trtexec is not None:
+            raise KitError(
+                f"--trtexec is for kits of TensorRT (edgenas profile --pack KIT --device cuda); this one is for {runtime}"
+            )
         return OrtBackend(kit)
     folder = Path(asked.output).with_suffix(".engines")
     folder.mkdir(exist_ok=True)
-    return TrtexecBackend(kit, Trtexec(asked.trtexec, folder))
+    return TrtexecBackend(kit, Trtexec("trtexec" if asked.trtexec is None else asked.trtexec, folder))
 
 
 def announce(work: PlannedVisits, visits: int, shape: dict[str, Any], expected_s: float, *, is_begun: bool) -> None:

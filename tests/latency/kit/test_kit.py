@@ -399,6 +399,13 @@ def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> N
     assert "--trtexec" in run_bare(home / "kit", "--help", folder=home).stdout
 
 
+def test_a_program_of_tensorrt_is_refused_by_a_kit_of_onnx_runtime(home: Path) -> None:
+    printed = run_bare(home / "kit", "--check", "--trtexec", "trtexec", folder=home)
+    assert printed.returncode == 1
+    words = "--trtexec is for kits of TensorRT (edgenas profile --pack KIT --device cuda); this one is for onnxruntime-cpu"
+    assert words in printed.stderr
+
+
 def test_a_look_at_the_plan_decides_nothing_but_a_begun_measurement_does(home: Path, tmp_path: Path) -> None:
     def said(*arguments: str) -> str:
         return run_bare(home / "kit", *arguments, "--output", str(tmp_path / "r.json"), folder=home).stderr
