@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgenas.errors import ExportError, GateError
 from edgenas.graphs import leaving, observing, quantizing
 from edgenas.graphs.adjusting import with_added_logits
 from edgenas.graphs.leaving import Effect, QuantisationPlan
+from edgenas.graphs.shares import shares_of
 
 if TYPE_CHECKING:
     import onnx
@@ -68,15 +70,13 @@ def int8_graph(graph: onnx.ModelProto, spec: ExportSpec, scheme: quantizing.Sche
     def answers(nodes: Sequence[str], images: CalibrationImages) -> NDArray[np.float32]:
         return _logits(quantizing.quantized(plain, ranges, scheme, nodes), images)
 
-    found = planned(names, answers, before_NK, calibration)
-    model = quantizing.quantized(plain, ranges, scheme, found.nodes)
-    notes = notes_of(found, len(names), calibration, scheme.name)
-    if not calibration.may_adjust:
-        return Int8Graph(model, notes)
-    after_NK = _logits(model, calibration)
-    adjustment = adjustment_of(before_NK, after_NK, calibration)
-    notes |= adjustment_notes(adjustment, effect_of(before_NK, after_NK, calibration), calibration)
-    return Int8Graph(model, notes, added_to(adjustment, calibration, before_NK.shape[1]))
+    def is_enough(nodes: Sequence[str]) -> bool:
+        return shares_of(quantizing.quantized(plain, ranges, scheme, nodes), "int8", kept=spec.kept).happened
+
+    found = adjusted_plan(names, answers, before_NK, calibration, is_enough)
+    model = quantizing.quantized(plain, ranges, scheme, found.plan.nodes)
+    notes = notes_of(found.plan, len(names), calibration, scheme.name) | found.notes
+    return Int8Graph(model, notes, added_to(found.adjustment, calibration, before_NK.shape[1]))
 
 
 def _last(graph: onnx.ModelProto, scheme: quantizing.Scheme) -> tuple[str, ...]:
@@ -114,6 +114,76 @@ def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], c
     rows_N = np.arange(num)
     error = float(np.abs(probabilities(after_NK)[rows_N, column_N] - probabilities(before_NK)[rows_N, column_N]).mean())
     return Effect(missed, int((before_N != after_N).sum()), error, num)
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustedPlan:
+    """Which layers are quantised, and what is added to the logit of the class that must not be missed.
+
+    Attributes:
+        plan: its effect is that of the adjusted logits.
+        adjustment: 0 for none.
+        notes: what the manifest says of it.
+    """
+
+    plan: QuantisationPlan
+    adjustment: float = 0.0
+    notes: dict[str, str | int | float] = field(default_factory=dict)
+
+
+def adjusted_plan(
+    names: Sequence[str],
+    answers: Callable[[Sequence[str], CalibrationImages], NDArray[np.floating]],
+    before_NK: NDArray[np.floating],
+    calibration: CalibrationImages,
+    is_enough: Callable[[Sequence[str]], bool],
+) -> AdjustedPlan:
+    """Which layers are quantised, with logits adjusted as long as that leaves enough of them.
+
+    The class that must not be missed costs decisions on others where it is raised far. Layers that plain logits allow are taken
+    where adjusted ones allow them too, else those that adjusted ones allow; if these are not enough, logits stay as they are.
+
+    Args:
+        names: of the layers that can be.
+        answers: logits of some images with some layers quantised.
+        before_NK: logits of all images in float32.
+        calibration: all images.
+        is_enough: whether a file with these layers in int8 is an int8 file.
+
+    Raises:
+        GateError: if decisions change whichever layers are left out, or time is over before it is known.
+    """
+    plain_calibration = replace(calibration, adjusts=False)
+    if not calibration.may_adjust:
+        return AdjustedPlan(planned(names, answers, before_NK, calibration))
+    try:
+        plain = planned(names, answers, before_NK, plain_calibration)
+    except GateError:
+        return _with_adjustment(planned(names, answers, before_NK, calibration), answers, before_NK, calibration)
+    found = _with_adjustment(plain, answers, before_NK, calibration)
+    if calibration.holds(found.plan.effect):
+        return found
+    left = "none"
+    with suppress(GateError):
+        fewer = planned(names, answers, before_NK, calibration)
+        if is_enough(fewer.nodes):
+            return _with_adjustment(fewer, answers, before_NK, calibration)
+        left = str(len(fewer.nodes))
+    return AdjustedPlan(plain, notes={"logit_adjustment_left_out": f"with it {left} of {len(plain.nodes)} layers would be int8"})
+
+
+def _with_adjustment(
+    plan: QuantisationPlan,
+    answers: Callable[[Sequence[str], CalibrationImages], NDArray[np.floating]],
+    before_NK: NDArray[np.floating],
+    calibration: CalibrationImages,
+) -> AdjustedPlan:
+    """A plan with what is added to logits, and the effect of both."""
+    after_NK = answers(plan.nodes, calibration)
+    by = adjustment_of(before_NK, after_NK, calibration)
+    effect = effect_of(before_NK, adjusted(after_NK, by, calibration.positive), calibration)
+    notes = adjustment_notes(by, effect_of(before_NK, after_NK, calibration), calibration)
+    return AdjustedPlan(replace(plan, effect=effect), by, notes)
 
 
 def planned(

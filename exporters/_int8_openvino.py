@@ -21,9 +21,19 @@ from edgenas.errors import ExportError, GateError, MissingBackendError, Precisio
 from edgenas.graphs.shares import KeptOperators, Shares
 from edgenas.records import Precision
 
-from ._int8 import calibration_of, effect_of, notes_of, planned
+from ._int8 import added_to, adjusted_plan, calibration_of, effect_of, notes_of
 from ._ir import AROUND, METADATA
-from ._openvino_layers import fold, has_free_batch, macs_of, of_images, product_sets, quantized_products, returned, weights_first
+from ._openvino_layers import (
+    add_to_logits,
+    fold,
+    has_free_batch,
+    macs_of,
+    of_images,
+    product_sets,
+    quantized_products,
+    returned,
+    weights_first,
+)
 from ._openvino_timing import Candidate, Timed, quickest, timed
 from .openvino import package_of, reason_of
 
@@ -123,12 +133,18 @@ class _Graphs:
         def answers(names: Sequence[str], asked: CalibrationImages) -> NDArray[np.float32]:
             return _logits(self.made(names), best.around, asked)
 
-        plan = planned(best.names, answers, before_NK, calibration)
-        shares = self.shares(plan.nodes, best)
+        def is_enough(names: Sequence[str]) -> bool:
+            return self.shares(names, best).happened
+
+        found = adjusted_plan(best.names, answers, before_NK, calibration, is_enough)
+        shares = self.shares(found.plan.nodes, best)
         shares.require()
-        made = self.made(plan.nodes)
+        made = self.made(found.plan.nodes)
+        added_K = added_to(found.adjustment, calibration, before_NK.shape[1])
+        if added_K is not None:
+            add_to_logits(made, added_K)
         made.set_rt_info(best.around, [METADATA, AROUND])
-        notes = notes_of(plan, len(self.possible), calibration, "") | shares.as_notes()
+        notes = notes_of(found.plan, len(self.possible), calibration, "") | found.notes | shares.as_notes()
         return made, notes | {AROUND: best.around, "int8_tried": "; ".join(each.words for each in tried)}
 
     def made(self, names: Collection[str]) -> Any:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Convert")  # they move values and change none
 _KINDS = ("attention", "linear", "depthwise")  # of products that may stay float beside convolutions, in this order
@@ -96,6 +99,19 @@ def returned(quantized: Any, model: Any, names: Collection[str]) -> Any:
         for port, old in zip(node.inputs(), before[name].inputs(), strict=True):
             _return(port, old.get_source_output().get_node())
     return found
+
+
+def add_to_logits(model: Any, added_K: NDArray[np.float32]) -> None:
+    """Add a constant to the logits of each class, in place: the CPU plug-in takes it into the layer before."""
+    from openvino import opset13
+
+    (result,) = model.get_results()
+    logits = result.input(0).get_source_output()
+    names = logits.get_names()
+    added = opset13.add(logits, opset13.constant(added_K[None])).output(0)
+    logits.get_tensor().set_names(set())
+    added.get_tensor().set_names(names)
+    result.input(0).replace_source_output(added)
 
 
 def _return(port: Any, before: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone, or all others.
+"""Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group alone, or all others.
 
 A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
 left out worst first, as few as make what is left hold what was asked for; then each that is not needed for that returns, and last

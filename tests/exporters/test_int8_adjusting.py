@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgenas.exporters._int8 import RANKED, planned
+from edgenas.exporters._int8 import RANKED, adjusted_plan, planned
 from edgenas.exporters._int8_executorch import Quantiser
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
@@ -151,3 +151,42 @@ def test_layers_that_lower_the_class_alone_are_not_refused_for_what_the_adjustme
     assert ("a", RANKED) in asked  # layers are put in order by plain logits
     unadjusted = replace(calibration, adjusts=False)
     assert "a" not in planned(["a", "b", "c"], made, before_NK, unadjusted).nodes
+
+
+@pytest.mark.parametrize(("noise", "kept", "adjusts"), [(0.01, 4, True), (0.15, 4, False)])
+def test_logits_stay_as_they_are_where_raising_the_class_costs_the_layers(noise: float, kept: int, adjusts: bool) -> None:
+    num = 100
+    margins_N = np.concatenate([np.linspace(0.6, 1, num // 2), np.linspace(-0.4, -0.2, num // 2)])
+    calibration = CalibrationImages(margins_N.astype(np.float32).reshape(num, 1, 1, 1), positive=1)
+    before_NK = np.stack([np.zeros(num), margins_N], axis=1)
+
+    def made(names: Sequence[str], some: CalibrationImages) -> NDArray[np.floating]:
+        margin_N = some.images_NCHW[:, 0, 0, 0].astype(np.float64)
+        signs_N = np.where(np.round(margin_N * 1e4) % 2 == 0, 1, -1)  # turns no decision
+        return np.stack([np.zeros(len(some)), margin_N + noise * signs_N * (len(names) > 0)], axis=1)
+
+    found = adjusted_plan(["a", "b", "c", "d"], made, before_NK, calibration, lambda nodes: True)
+    assert len(found.plan.nodes) == kept
+    assert (found.adjustment > 0) == adjusts
+    assert ("logit_adjustment" in found.notes) == adjusts
+    assert found.notes.get("logit_adjustment_left_out") == (None if adjusts else "with it none of 4 layers would be int8")
+    assert found.plan.effect.changed == 0
+
+
+def test_logits_stay_as_they_are_where_too_few_layers_would_be_left() -> None:
+    num = 100
+    margins_N = np.concatenate([np.linspace(0.6, 1, num // 2), np.linspace(-0.4, -0.2, num // 2)])
+    calibration = CalibrationImages(margins_N.astype(np.float32).reshape(num, 1, 1, 1), positive=1)
+
+    def made(names: Sequence[str], some: CalibrationImages) -> NDArray[np.floating]:
+        margin_N = some.images_NCHW[:, 0, 0, 0].astype(np.float64)
+        noise_N = np.where(np.round(margin_N * 1e4) % 2 == 0, 0.15, -0.15) * ("a" in names)
+        return np.stack([np.zeros(len(some)), margin_N + noise_N], axis=1)
+
+    before_NK = made([], calibration)
+    fewer = adjusted_plan(["a", "b", "c"], made, before_NK, calibration, lambda nodes: len(nodes) > 1)
+    assert fewer.plan.nodes == ("b", "c")
+    plain = adjusted_plan(["a", "b", "c"], made, before_NK, calibration, lambda nodes: "a" in nodes)
+    assert plain.plan.nodes == ("a", "b", "c")
+    assert plain.adjustment == 0
+    assert plain.notes == {"logit_adjustment_left_out": "with it 2 of 3 layers would be int8"}

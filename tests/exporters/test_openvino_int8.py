@@ -228,6 +228,22 @@ def test_a_file_says_what_is_computed_beside_integers(tmp_path: Path, monkeypatc
     assert read_ir(file.path.read_bytes()).around == "f32"
 
 
+@pytest.mark.usefixtures("all_in_integers")
+def test_the_class_that_must_not_be_missed_is_raised(tmp_path: Path) -> None:
+    calibration = CalibrationImages(images(16), positive=1, max_changed=1.0, max_new_misses=16)
+    found = {}
+    for adjusts in (True, False):
+        spec = replace(SPEC, calibration=replace(calibration, adjusts=adjusts))
+        model, notes = openvino_int8(opened(drawn(Attention), tmp_path), spec)
+        assert ("logit_adjustment" in notes) == adjusts
+        assert model.outputs[0].get_names() == {"logits"}
+        found[adjusts] = answers(model), float(notes.get("logit_adjustment", 0))
+    raised_NK = found[True][0] - found[False][0]
+    assert found[True][1] > 1e-4
+    np.testing.assert_allclose(raised_NK[:, 1], found[True][1], rtol=1e-3)
+    np.testing.assert_array_equal(raised_NK[:, [0, 2]], 0)
+
+
 def last_alone(candidate: Candidate) -> Candidate:
     """The same with its last product alone in integers."""
     return replace(candidate, names=candidate.names[-1:])
