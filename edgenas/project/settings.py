@@ -402,8 +402,8 @@ class ExportSettings:
         calibration: how int8 takes the ranges of activations from images of calibrate: minmax (the extremes), percentile (all but
             one in 100,000 values), entropy (what loses least information in 8 bits).
         calibration_images: of calibrate at most, that int8 is fitted and tried on; half of them positive where there are as many.
-        logit_adjustment: int8 files of onnx, openvino and trt raise the logit of the class that must not be missed by a little more than
-            rounding lowered it on calibrate, so that none is missed for it, at the price of a few false alarms.
+        logit_adjustment: int8 files of onnx, openvino and trt raise the logit of the class that must not be missed by a little more
+            than rounding lowered it on calibrate, so that none is missed for it, at the price of a few false alarms.
         repair: where a gate fails in fp16 or bf16 on calibrate, let those blocks and operators stay fp32 that make it fail.
     """
 
