@@ -19,6 +19,7 @@ from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError, GateError, MissingBackendError, PrecisionError, UsageError
 from edgenas.graphs.shares import KeptOperators, Shares
+from edgenas.percents import percent
 from edgenas.records import Precision
 
 from ._int8 import added_to, adjusted_plan, calibration_of, effect_of, notes_of
@@ -32,10 +33,11 @@ from ._openvino_layers import (
     product_sets,
     quantized_products,
     returned,
+    shares_of_compiled,
     weights_first,
 )
 from ._openvino_timing import Candidate, Timed, quickest, timed
-from .openvino import package_of, reason_of
+from .openvino import computes_bf16, package_of, reason_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -137,14 +139,14 @@ class _Graphs:
             return self.shares(names, best).happened
 
         found = adjusted_plan(best.names, answers, before_NK, calibration, is_enough)
-        shares = self.shares(found.plan.nodes, best)
-        shares.require()
+        self.shares(found.plan.nodes, best).require()
         made = self.made(found.plan.nodes)
         added_K = added_to(found.adjustment, calibration, before_NK.shape[1])
         if added_K is not None:
             add_to_logits(made, added_K)
         made.set_rt_info(best.around, [METADATA, AROUND])
-        notes = notes_of(found.plan, len(self.possible), calibration, "") | found.notes | shares.as_notes()
+        notes = notes_of(found.plan, len(self.possible), calibration, "") | found.notes
+        notes |= self.live(made, found.plan.nodes, best)
         return made, notes | {AROUND: best.around, "int8_tried": "; ".join(each.words for each in tried)}
 
     def made(self, names: Collection[str]) -> Any:
@@ -156,6 +158,19 @@ class _Graphs:
         compiled = _compiled(self.made(candidate.names), candidate.around, INFERENCE_NUM_THREADS="1")
         request = compiled.create_infer_request()
         return lambda: request.infer([image_NCHW])
+
+    def live(self, made: Any, names: Sequence[str], chosen: Candidate) -> dict[str, str | int | float]:
+        """Facts of what the compiled graph computes in: OpenVINO may run what is to be in integers otherwise.
+
+        Raises:
+            PrecisionError: if less than half of the work is in integers.
+        """
+        live, promised = shares_of_compiled(_compiled(made, chosen.around), self.macs, "int8"), self.shares(names, chosen)
+        live.require()
+        lost = promised.of_macs - live.of_macs
+        more = f"OpenVINO runs {percent(lost)} more of the work otherwise" if lost >= 0.005 else ""
+        words = "; ".join(each for each in (promised.rest_words, more) if each)
+        return live.as_notes() | ({"precision_rest": words} if words else {})
 
     def shares(self, names: Sequence[str], chosen: Candidate) -> Shares:
         """What the net's products are computed in.
@@ -179,11 +194,6 @@ class _Graphs:
             if those
         )
         return Shares("int8", {"int8": len(names), around: len(rest)}, work, 0, kept)
-
-
-def computes_bf16() -> bool:
-    """Whether OpenVINO's CPU plug-in computes in bfloat16 here."""
-    return "BF16" in package_of().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _options(nncf: ModuleType, calibration: CalibrationImages, kept: tuple[str, ...], names: list[str]) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.graphs.shares import KeptOperators, Shares
+from edgenas.records import Precision
+
 PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Convert")  # they move values and change none
+_RUN_IN: dict[str, Precision] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 _KINDS = ("attention", "linear", "depthwise")  # of products that may stay float beside convolutions, in this order
 
 
@@ -80,6 +85,48 @@ def macs_of(model: Any) -> dict[str, int]:
     """Multiply-accumulates of each product for one image, by name."""
     one = of_images(model, 1) if has_free_batch(model) else model
     return {node.get_friendly_name(): _macs(node) for node in _products(one)}
+
+
+def shares_of_compiled(compiled: Any, macs: Mapping[str, int], precision: Precision) -> Shares:
+    """In which precisions the layers of a compiled model do the work of the products.
+
+    A layer of the executed graph names what it was made of. Linear layers have lost their names where OpenVINO joined them with
+    what follows: their work is that of their shapes. What no layer tells of counts as float32.
+
+    Args:
+        compiled: for one image a call.
+        macs: work of the products by name, of the model that was compiled.
+        precision: that was asked for.
+    """
+    nodes: Counter[Precision] = Counter()
+    work: Counter[Precision] = Counter()
+    rest: dict[tuple[str, Precision], list[int]] = {}
+    for layer in compiled.get_runtime_model().get_ordered_ops():
+        about = layer.get_rt_info()
+        names = about["originalLayersNames"].astype(str).split(",") if "originalLayersNames" in about else []
+        own = [macs[name] for name in names if name in macs]
+        kind = about["layerType"].astype(str) if "layerType" in about else ""
+        if not own and kind in ("FullyConnected", "MatMul"):
+            own = [math.prod(_sizes(layer.output(0))) * _sizes(layer.input_value(0))[-1]]
+        found = _RUN_IN.get(about["runtimePrecision"].astype(str)) if own else None
+        if found is not None:
+            nodes[found] += len(own)
+            work[found] += sum(own)
+            if found != precision:
+                rest.setdefault((kind, found), []).extend(own)
+    total = sum(macs.values())
+    untold = total - sum(work.values())
+    if untold > 0:
+        nodes["fp32"] += len(macs) - sum(nodes.values())
+        work["fp32"] += untold
+        if precision != "fp32":
+            rest["product", "fp32"] = [untold]
+    total = max(1, total)
+    kept = tuple(
+        KeptOperators(kind, len(own), sum(own) / total, f"OpenVINO runs it in {found}" if kind != "product" else "not told")
+        for (kind, found), own in rest.items()
+    )
+    return Shares(precision, dict(nodes), dict(work), 0, kept)
 
 
 def returned(quantized: Any, model: Any, names: Collection[str]) -> Any:

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.graphs.shares import SHARE_NOTES
 from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, read_source, require_file, require_precision
 from ._host import cpu_name, usable_cores
 from ._ir import METADATA, read_ir
-from ._openvino_layers import has_free_batch, of_images
+from ._openvino_layers import has_free_batch, macs_of, of_images, shares_of_compiled
 from ._probe import first_line, tiny_onnx, try_runner
 from ._resizing import resize_as_pillow
 
@@ -59,6 +60,7 @@ class OpenVinoExporter:
             UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, converted or quantised, or resizes as OpenVINO cannot.
             GateError: if int8 changes decisions on *calibrate* whatever stays float32.
+            PrecisionError: if less than half of the work is in ``spec.precision`` as OpenVINO compiles it here.
         """
         from .onnx import typed_graph
 
@@ -75,7 +77,9 @@ class OpenVinoExporter:
             from ._int8_openvino import openvino_int8
 
             converted, said = openvino_int8(converted, spec)
-            notes |= said
+        else:
+            said = _shares(package, converted, spec.precision)
+        notes = {key: note for key, note in notes.items() if not key.startswith(SHARE_NOTES)} | said
         try:
             for name, text in sorted(spec.metadata.items()):
                 converted.set_rt_info(text, [METADATA, name])
@@ -86,6 +90,25 @@ class OpenVinoExporter:
         notes |= {"openvino": str(package.__version__), "num_layers": len(converted.get_ops())}
         weights = path.with_suffix(".bin")
         return [ExportedFile(path, "openvino", OpenVinoCpu.name, spec.precision, spec.batch_size, notes=notes, parts=(weights,))]
+
+
+def _shares(package: ModuleType, model: Any, precision: Precision) -> dict[str, str | int | float]:
+    """What the compiled model computes in; nothing where this processor does not compute in ``precision``: the runtime says so.
+
+    Raises:
+        PrecisionError: if less than half of the work is in it.
+    """
+    if precision == "bf16" and not computes_bf16():
+        return {}
+    one = of_images(model, 1) if has_free_batch(model) else model
+    try:
+        compiled = package.Core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[precision]})
+    except _REFUSED as error:
+        raise ExportError(f"OpenVINO cannot run the graph: {reason_of(error)}") from error
+    shares = shares_of_compiled(compiled, macs_of(one), precision)
+    if shares.nodes:  # a net without products has none
+        shares.require()
+    return shares.as_notes()
 
 
 def save(package: ModuleType, model: Any, path: Path) -> Path:
@@ -304,6 +327,11 @@ def _read(source: Path | nn.Module, name: str) -> tuple[bytes, bytes, str]:
         raise ArtefactError(f"{path} with {path.with_suffix('.bin').name} {error}") from error
     except ArtefactError as error:
         raise ArtefactError(f"{path}: {error.message}") from error
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO's CPU plug-in computes in bfloat16 here."""
+    return "BF16" in package_of().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def package_of() -> ModuleType:

@@ -12,17 +12,26 @@ import numpy as np
 import pytest
 import torch
 from edgenas.exporters import _int8, _int8_openvino
-from edgenas.exporters._int8_openvino import _options, computes_bf16, load_nncf, openvino_int8
+from edgenas.exporters._int8_openvino import _options, load_nncf, openvino_int8
 from edgenas.exporters._ir import read_ir
-from edgenas.exporters._openvino_layers import fold, macs_of, product_sets, quantized_products, returned, weights_first
+from edgenas.exporters._openvino_layers import (
+    fold,
+    macs_of,
+    product_sets,
+    quantized_products,
+    returned,
+    shares_of_compiled,
+    weights_first,
+)
 from edgenas.exporters._openvino_timing import Candidate, Timed, quickest, timed
 from edgenas.exporters.onnx import OnnxExporter
-from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, weighted_layers
+from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, computes_bf16, weighted_layers
 from torch import nn
 
 from edgenas.deploy.calibrating import CalibrationImages
-from edgenas.deploy.contracts import ExportSpec
+from edgenas.deploy.contracts import ExportSpec, Precision
 from edgenas.errors import ExportError, GateError, PrecisionError, UsageError
+from edgenas.graphs.shares import SHARE_NOTES
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 from tests.exporters.outliers import outlier_net
 
@@ -184,6 +193,38 @@ def test_work_is_the_same_for_one_image_and_for_any_number(tmp_path: Path) -> No
     assert one["patches/Conv/WithoutBiases"] == side * side * 16 * INPUT_SHAPE[0] * 16
     assert one["depthwise/Conv/WithoutBiases"] == side * side * 16 * 9
     assert sum(one.values()) == side**2 * (16 * INPUT_SHAPE[0] * 16 + 16 * 9 + 2 * 16 * 16) + 2 * side**4 * 16 + 16 * 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", *(["bf16"] if computes_bf16() else [])])
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_a_file_says_what_its_compiled_model_computes_in(tmp_path: Path, precision: Precision, batch_size: int | None) -> None:
+    spec = ExportSpec(INPUT_SHAPE, precision=precision, batch_size=batch_size)
+    layers = [nn.Conv2d(INPUT_SHAPE[0], 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3, groups=16), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = nn.Sequential(*layers, nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 3))
+    (file,) = OpenVinoExporter().export(net.eval(), spec, tmp_path)
+    shares = {key: note for key, note in file.notes.items() if key.startswith(SHARE_NOTES)}
+    assert shares.pop("precision_share") == f"100.0 % of multiply-accumulates and 100.0 % of operators in {precision}"
+    assert shares == {f"macs_share_{precision}": 1, f"nodes_share_{precision}": 1}
+
+
+@pytest.mark.usefixtures("all_in_integers")
+def test_what_was_promised_in_integers_is_compiled_so(tmp_path: Path) -> None:
+    model = opened(drawn(Attention), tmp_path)
+    fold(model)
+    macs = macs_of(model)
+    int8, notes = openvino_int8(model, SPEC)
+    shares = shares_of_compiled(core().compile_model(int8, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), macs, "int8")
+    assert sum(shares.macs.values()) == sum(macs.values())
+    assert sum(shares.nodes.values()) == len(macs)
+    assert shares.of_macs == pytest.approx(float(notes["macs_share_int8"]), abs=1e-6)
+    assert shares.macs["fp32"] == macs["key/Conv/WithoutBiases"] + macs["MatMul"]  # behind a move; and a product that is not told
+    assert notes["precision_rest"] == "OpenVINO runs 20.5 % more of the work otherwise"
+    left = returned(int8, model, quantized_products(int8)[1:])
+    some = shares_of_compiled(core().compile_model(left, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), macs, "int8")
+    assert some.nodes["int8"] == 1
+    assert sum(kept.num_nodes for kept in some.rest) == len(macs) - 1
+    with pytest.raises(PrecisionError, match="int8 was asked for"):
+        some.require()
 
 
 def test_integers_stand_where_they_take_less_time() -> None:
