@@ -10,7 +10,7 @@ import click
 
 from edgenas.cli.completion import complete_formats, complete_precisions
 from edgenas.cli.devices import AnyDevice
-from edgenas.cli.options import compact, listed, project_options
+from edgenas.cli.options import KeyPath, compact, listed, project_options
 
 if TYPE_CHECKING:
     from edgenas.remote import Address
@@ -52,7 +52,7 @@ class _WithFormats(click.Command):
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
-@click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
+@click.option("--sign", metavar="KEY", type=KeyPath(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
 @click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
 @click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
 @click.option(

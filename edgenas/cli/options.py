@@ -29,6 +29,16 @@ class NearestChoice(click.Choice):  # type: ignore[type-arg]  # generic since cl
             self.fail(f"{value!r} is none of them; {choices(str(value), map(str, self.choices))}", param, ctx)
 
 
+class KeyPath(click.Path):
+    """The path of a key's file; an empty one, which a shell makes of a variable that is not set, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A `Path`."""
+        if not str(value).strip():
+            self.fail("it is empty; give the file of a key", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def project_options(function: Function, *, run: str = "edgenas-run") -> Function:
     """``--run`` (with its default), ``--set``, ``--json`` and ``--verbose``."""
     for option in reversed(

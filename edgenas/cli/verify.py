@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import map_label_option, parse_renames, project_options
+from edgenas.cli.options import KeyPath, map_label_option, parse_renames, project_options
 
 
 @click.command()
@@ -16,7 +16,7 @@ from edgenas.cli.options import map_label_option, parse_renames, project_options
 @click.option("--data", metavar="SOURCE", help="Repeat parity on this run's test split of SOURCE.")
 @map_label_option
 @click.option(
-    "--public-key", metavar="FILE", type=click.Path(path_type=Path), help="Check that the manifest is signed with its key."
+    "--public-key", metavar="FILE", type=KeyPath(path_type=Path), help="Check that the manifest is signed with its key."
 )
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the checks as JUnit XML, failed or not.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")

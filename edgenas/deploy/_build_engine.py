@@ -126,6 +126,8 @@ def build(program: str, version: Version, file: dict[str, Any], engine: Path) ->
             return said(f"trtexec built no engine: {'; '.join(wrong[:3])}", 1)
         report = json.loads(layers.read_text("utf-8")) if layers.is_file() else {}
     words, status = judged(file["precision"], types_in(report if isinstance(report, dict) else {}))
+    if status:
+        engine = engine.replace(engine.with_name(f"{engine.name}.refused"))  # nobody takes it for what its name says
     return said(f"{engine}: TensorRT {version[0]}.{version[1]}; {words}", status)
 
 

@@ -45,9 +45,13 @@ class Golden:
         if logits_NK.shape != self.logits_NK.shape:
             reason = f"outputs have shape {logits_NK.shape}, expected {self.logits_NK.shape}"
             return Check(path, "golden", "failed", reason)
+        broken = int((~np.isfinite(logits_NK)).any(axis=1).sum())
+        if broken:
+            reason = f"its outputs are not finite for {broken} of {len(logits_NK)} golden images; {where}"
+            return Check(path, "golden", "failed", reason)
         limit = self.limits.get(precision, 0.0)
         error = float(np.abs(logits_NK - self.logits_NK).max() / max(1.0, float(np.abs(self.logits_NK).max())))
-        verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
+        verdict: Verdict = "passed" if error <= limit else "failed"
         spread = spread_of(logits_NK)
         if spread is not None and spread <= SPREAD:
             reason = f"its outputs do not depend on the image: all golden images give one; {where}"

@@ -88,6 +88,8 @@ def test_a_stage_whose_input_is_missing_names_the_command_that_makes_it(edgenas:
         ("init",),
         ("fly",),
         ("search", "--no-such-flag"),
+        ("export", "--sign", ""),
+        ("verify", "artefact", "--public-key", " "),
     ],
 )
 def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[str, ...]) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 from edgenas.deploy import recorded
 from edgenas.deploy.artefact import load_manifest, overall, require_writable, verify, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.golden import Golden
 from edgenas.deploy.parity import Gates, compare, not_run
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import kept, read_answers
@@ -424,6 +425,16 @@ def test_an_edited_manifest_is_noticed(make_artefact: Make) -> None:
     path.write_text(path.read_text().replace('"status": "accepted"', '"status": "proven"'))
     with pytest.raises(ArtefactError, match="edited or damaged"):
         verify(folder)
+
+
+def test_golden_answers_that_are_no_numbers_are_called_so() -> None:
+    logits_NK = np.eye(3, dtype=np.float32)
+    golden = Golden(np.zeros((3, 1, 2, 2), dtype=np.float32), logits_NK, {"fp32": 1e-3})
+    broken_NK = logits_NK.copy()
+    broken_NK[1, 0] = np.nan
+    found = golden.check("model.onnx", "fp32", broken_NK, "onnxruntime-cpu")
+    assert (found.verdict, found.reason) == ("failed", "its outputs are not finite for 1 of 3 golden images; onnxruntime-cpu")
+    assert golden.check("model.onnx", "fp32", logits_NK, "onnxruntime-cpu").verdict == "passed"
 
 
 def test_a_damaged_golden_file_is_found(make_artefact: Make) -> None:

@@ -80,9 +80,13 @@ def test_a_half_engine_is_built_from_the_typed_file_and_proven(
     ],
 )
 def test_another_precision_and_nothing_read_are_exit_4(make_artefact: Make, python: str, kinds: list[str], words: str) -> None:
-    code, said, _ = built(make_artefact(), python, layers=report(kinds, "10"))
+    folder = make_artefact()
+    code, said, _ = built(folder, python, layers=report(kinds, "10"))
     assert code == 4
     assert said.endswith(words)
+    assert not list(folder.parent.glob("*.engine"))  # nobody takes it for what its name says
+    (refused,) = folder.parent.glob("*.engine.refused")
+    assert said.startswith(f"{refused}: ")
 
 
 def test_what_cannot_be_built_is_said_in_one_line(make_artefact: Make, python: str) -> None:
