@@ -15,9 +15,7 @@ from edgenas.cli.options import KeyPath, map_label_option, parse_renames, projec
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Repeat parity on this run's test split of SOURCE.")
 @map_label_option
-@click.option(
-    "--public-key", metavar="FILE", type=KeyPath(path_type=Path), help="Check that the manifest is signed with its key."
-)
+@click.option("--public-key", metavar="FILE", type=KeyPath(path_type=Path), help="Check that the manifest is signed with its key.")
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the checks as JUnit XML, failed or not.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
