@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -153,19 +154,20 @@ def adjusted_plan(
     Raises:
         GateError: if decisions change whichever layers are left out, or time is over before it is known.
     """
-    plain_calibration = replace(calibration, adjusts=False)
+    plain_calibration, start = replace(calibration, adjusts=False), time.monotonic()
     if not calibration.may_adjust:
         return AdjustedPlan(planned(names, answers, before_NK, calibration))
     try:
         plain = planned(names, answers, before_NK, plain_calibration)
     except GateError:
-        return _with_adjustment(planned(names, answers, before_NK, calibration), answers, before_NK, calibration)
-    found = _with_adjustment(plain, answers, before_NK, calibration)
-    if calibration.holds(found.plan.effect):
-        return found
+        found = planned(names, answers, before_NK, calibration, time.monotonic() - start)
+        return _with_adjustment(found, answers, before_NK, calibration)
+    both = _with_adjustment(plain, answers, before_NK, calibration)
+    if calibration.holds(both.plan.effect):
+        return both
     left = "none"
     with suppress(GateError):
-        fewer = planned(names, answers, before_NK, calibration)
+        fewer = planned(names, answers, before_NK, calibration, time.monotonic() - start)
         if is_enough(fewer.nodes):
             return _with_adjustment(fewer, answers, before_NK, calibration)
         left = str(len(fewer.nodes))
@@ -191,6 +193,7 @@ def planned(
     answers: Callable[[Sequence[str], CalibrationImages], NDArray[np.floating]],
     before_NK: NDArray[np.floating],
     calibration: CalibrationImages,
+    spent_s: float = 0.0,
 ) -> QuantisationPlan:
     """Which layers are quantised: as many as *calibrate* allows.
 
@@ -203,6 +206,7 @@ def planned(
         answers: logits of some images with some layers quantised.
         before_NK: logits of all images in float32.
         calibration: all images.
+        spent_s: seconds that another search for the same file took, of the twice `BUDGET_S` that it may.
 
     Raises:
         GateError: if decisions change whichever layers are left out, or time is over before it is known.
@@ -228,7 +232,8 @@ def planned(
         return effect_of(before_NK[some], answers(nodes, few), few)
 
     groups = leaving.groups_of(names)
-    found = leaving.plan(groups, measure, calibration.holds, budget_s=BUDGET_S, rank=lambda nodes: tried(nodes, rows))
+    budget_s = max(0.0, BUDGET_S - spent_s / 2)
+    found = leaving.plan(groups, measure, calibration.holds, budget_s=budget_s, rank=lambda nodes: tried(nodes, rows))
     require_plan(found, calibration)
     return found
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from edgenas.graphs.shares import KeptOperators, Shares
 from edgenas.percents import percent
 from edgenas.records import Precision
 
-from ._int8 import added_to, adjusted_plan, calibration_of, effect_of, notes_of
+from ._int8 import BUDGET_S, added_to, adjusted_plan, calibration_of, effect_of, notes_of
 from ._ir import AROUND, METADATA
 from ._openvino_layers import (
     add_to_logits,
@@ -77,11 +78,13 @@ def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | in
     if not graphs.possible:
         raise ExportError("the net has nothing to quantise: NNCF found no product", hint="export with precision fp32")
     tried = timed([(each, graphs.caller(each, images[0])) for each in graphs.worthy()])
+    start = time.monotonic()
     try:
         made, notes = graphs.chosen(tried, before_NK, calibration)
     except (GateError, PrecisionError):
         exact = [each for each in tried if each.candidate.around == "f32"]
-        if len(exact) == len(tried) or quickest(tried) in [each.candidate for each in exact]:
+        is_over = time.monotonic() - start > BUDGET_S
+        if is_over or len(exact) == len(tried) or quickest(tried) in [each.candidate for each in exact]:
             raise
         made, notes = graphs.chosen(exact, before_NK, calibration)
     return made, notes | {"int8_scheme": f"NNCF {nncf.__version__}, mixed"}

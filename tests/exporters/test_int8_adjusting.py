@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters import _int8
 from edgenas.exporters._int8 import RANKED, adjusted_plan, planned
 from edgenas.exporters._int8_executorch import Quantiser
 from edgenas.exporters.onnx import OnnxExporter
@@ -20,6 +23,7 @@ from torch import nn
 from edgenas.deploy.calibrating import CalibrationImages
 from edgenas.deploy.contracts import Exporter, ExportSpec
 from edgenas.deploy.plugins import get_runtime
+from edgenas.graphs import leaving
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net
 
 POSITIVE, NUM = 1, 800
@@ -190,3 +194,26 @@ def test_logits_stay_as_they_are_where_too_few_layers_would_be_left() -> None:
     assert plain.plan.nodes == ("a", "b", "c")
     assert plain.adjustment == 0
     assert plain.notes == {"logit_adjustment_left_out": "with it 2 of 3 layers would be int8"}
+
+
+def test_both_searches_share_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[float] = []
+    plan = leaving.plan
+
+    def timed(*arguments: Any, budget_s: float, **named: Any) -> Any:
+        spent.append(budget_s)
+        return plan(*arguments, budget_s=budget_s, **named)
+
+    monkeypatch.setattr(leaving, "plan", timed)
+    clock = iter(range(0, 10_000, 200))
+    monkeypatch.setattr(_int8, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    margins_N = np.linspace(-0.4, 1, 100)
+    calibration = CalibrationImages(margins_N.astype(np.float32).reshape(100, 1, 1, 1), positive=1)
+
+    def made(names: Sequence[str], some: CalibrationImages) -> NDArray[np.floating]:
+        margin_N = some.images_NCHW[:, 0, 0, 0].astype(np.float64)
+        noise_N = np.where(np.abs(margin_N) > 0.3, 0.2, 0) * np.where(np.arange(len(some)) % 2, 1, -1) * ("a" in names)
+        return np.stack([np.zeros(len(some)), margin_N + noise_N], axis=1)
+
+    adjusted_plan(["a", "b"], made, made([], calibration), calibration, lambda nodes: True)
+    assert spent == [_int8.BUDGET_S, _int8.BUDGET_S - 100]
