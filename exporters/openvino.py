@@ -7,6 +7,9 @@ runtime (``INFERENCE_PRECISION_HINT``), and the compiled model is asked what bec
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}  # INFERENCE_PRECISION_HINT; an int8 file says its own
 MAX_XML_BYTES = 256 << 20
 MAX_SIZES = 4  # batch sizes with a plan of their own: each holds the packed weights once more
+_FULL_BYTES = 1 << 16  # a disk with less left is full
 _ANY = 0  # the batch size that stands for all without one
 _WEIGHTED = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # layers of a compiled model that hold its MACs
 _REFUSED = (RuntimeError, TypeError, ValueError, AttributeError)  # what OpenVINO raises for files that it cannot read
@@ -118,6 +122,8 @@ def save(package: ModuleType, model: Any, path: Path) -> Path:
         try:
             package.save_model(model, written, compress_to_fp16=False)
         except _REFUSED as error:
+            if shutil.disk_usage(folder).free < _FULL_BYTES:  # OpenVINO says "iostream error" then
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise ExportError(f"OpenVINO cannot write {path.name}: {reason_of(error)}") from error
         for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,7 +18,7 @@ from torch.nn import functional
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import ArtefactError, MissingBackendError
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 
@@ -176,3 +178,19 @@ def test_kinds_of_numbers_are_as_few_as_openvino_has() -> None:
     layers = "".join(f'<layer type="Const"><data element_type="t{number}" shape="1"/></layer>' for number in range(40))
     with pytest.raises(ArtefactError, match="more than 32 types"):
         read_ir(f"<net>{layers}</net>".encode())
+
+
+def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")  # as OpenVINO 2026.4 says
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(ExportError, match=r"OpenVINO cannot write model-fp32-b1\.xml: basic_ios::clear: iostream error"):
+        OpenVinoExporter().export(tiny_net(), ExportSpec(INPUT_SHAPE), tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        OpenVinoExporter().export(tiny_net(), ExportSpec(INPUT_SHAPE), tmp_path)
+    assert raised.value.filename == str(tmp_path / "model-fp32-b1.xml")
+    assert not list(tmp_path.iterdir())
