@@ -111,7 +111,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     yield Note("[7/8] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     exported = yield from _export_all(run, overrides)
     yield Note("[8/8] verifying what was written", is_heading=True)
-    verified = yield from _verify_all(run, overrides, exported.folders)
+    verified = yield from _verify_all(run, exported.folders)
     pictures = yield from _missed(run, overrides)
     verdicts, seconds = (*exported.verdicts, *verified.verdicts), time.monotonic() - began
     result = _result(run, task, limit, table.result, searched.result, trained.result, compared.result, verdicts, seconds)
@@ -184,11 +184,11 @@ def _export_all(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record,
     return _Judged(tuple(verdicts), tuple(failures), tuple(folders))
 
 
-def _verify_all(run_path: Path, overrides: tuple[str, ...], folders: Sequence[Path]) -> Generator[Record, None, _Judged]:
+def _verify_all(run_path: Path, folders: Sequence[Path]) -> Generator[Record, None, _Judged]:
     """What `edgenas verify` says of every artefact."""
     outcomes = []
     for folder in folders:
-        outcomes.append((yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))))
+        outcomes.append((yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, (), folder)))))
     verdicts = tuple(_verified(folder, each.result) for folder, each in zip(folders, outcomes, strict=True))
     return _Judged(verdicts, tuple(each.failure for each in outcomes if each.failure is not None), tuple(folders))
 

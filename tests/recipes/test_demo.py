@@ -91,3 +91,17 @@ def test_the_quick_demo_ends_with_a_verdict(tmp_path: Path, data: str) -> None:
     ours, hand = result["comparison"]["nets"][:2]
     assert result["is_ahead"] == (ours["fits"] and hand["better"] == "searched")
     assert all(Path(tmp_path, path).is_file() for path in result["missed"])
+
+
+def test_every_artefact_of_the_demo_is_verified(reference: Reference) -> None:
+    run = reference.after("export") / RUN
+    (folder,) = (path.parent for path in (run / "export").glob("*/manifest.json"))
+    verifying = demo._verify_all(run, [folder])
+    while True:
+        try:
+            next(verifying)
+        except StopIteration as end:
+            found = end.value
+            break
+    assert found.failures == ()
+    assert [row.verdict for row in found.verdicts] == ["passed"]
